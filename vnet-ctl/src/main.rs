@@ -1,0 +1,2 @@
+//! vnetctl
+fn main() {}
