@@ -1,0 +1,244 @@
+//! `counters`: every end of a packet has a name, is counted per CPU, and is the word the CLI, the
+//! log and the metrics use.
+
+use crate::record;
+
+/// Packets and bytes that met one end: the per-CPU value of `counters`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets on the wire (a GSO packet counts its segments).
+    pub packets: u64,
+    /// Bytes of those packets from the link header on.
+    pub bytes: u64,
+}
+record!(Counter, 16);
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on, the kernel's way.
+    Pass,
+    /// It ends here.
+    Drop,
+}
+
+/// Why a packet's way through a program ended. The number is its index in `counters`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Source translated, on its way out.
+    NatOut = 0,
+    /// Destination translated back, on its way in.
+    NatIn = 1,
+    /// ICMP error about a translated flow, translated on its way out.
+    IcmpErrorOut = 2,
+    /// ICMP error about a translated flow, translated back on its way in.
+    IcmpErrorIn = 3,
+    /// Traffic of this host itself, left alone.
+    Host = 4,
+    /// No flow wants it: given to this host's own stack.
+    Unsolicited = 5,
+    /// Not for the outside address: left to routing.
+    NotOurs = 6,
+    /// Public source outside every --inside: routed untranslated.
+    Routed = 7,
+    /// Seen on an inside device, left to routing.
+    Inside = 8,
+    /// IPv6, which IPv4 NAT leaves alone.
+    Ipv6 = 9,
+    /// Neither IPv4 nor IPv6 (ARP and the like).
+    NotIp = 10,
+    /// Carries a VLAN tag: belongs to a VLAN device, not to this one.
+    Vlan = 11,
+    /// To a multicast or broadcast address, which are never translated.
+    Multicast = 12,
+    /// Fragment from outside, given to this host's own stack.
+    FragmentIn = 13,
+    /// Device is not (or no longer) managed.
+    Unmanaged = 14,
+    /// Fragment from inside, which cannot be translated alone.
+    Fragment = 15,
+    /// Private source that no --inside covers: must not leave.
+    PrivateSource = 16,
+    /// From inside to a multicast or broadcast address: must not leave with its source.
+    MulticastSource = 17,
+    /// Protocol that cannot be translated.
+    Protocol = 18,
+    /// ICMP from inside that is neither a query nor an error about a known flow.
+    IcmpType = 19,
+    /// TCP from inside that neither opens nor continues a connection.
+    TcpNoFlow = 20,
+    /// From outside to a mapped port, by someone the mapping's owner has not spoken to.
+    Filtered = 21,
+    /// ICMP error that quotes no known flow.
+    IcmpUnmatched = 22,
+    /// No outside port is free for a new mapping.
+    PortsExhausted = 23,
+    /// Flow table is full.
+    FlowsFull = 24,
+    /// Mapping was ending at this very moment; a retransmission finds a new one.
+    MappingRace = 25,
+    /// Headers contradict themselves or are cut short.
+    Malformed = 26,
+    /// The kernel refused to change the packet.
+    Rewrite = 27,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 28] = [
+        Self::NatOut,
+        Self::NatIn,
+        Self::IcmpErrorOut,
+        Self::IcmpErrorIn,
+        Self::Host,
+        Self::Unsolicited,
+        Self::NotOurs,
+        Self::Routed,
+        Self::Inside,
+        Self::Ipv6,
+        Self::NotIp,
+        Self::Vlan,
+        Self::Multicast,
+        Self::FragmentIn,
+        Self::Unmanaged,
+        Self::Fragment,
+        Self::PrivateSource,
+        Self::MulticastSource,
+        Self::Protocol,
+        Self::IcmpType,
+        Self::TcpNoFlow,
+        Self::Filtered,
+        Self::IcmpUnmatched,
+        Self::PortsExhausted,
+        Self::FlowsFull,
+        Self::MappingRace,
+        Self::Malformed,
+        Self::Rewrite,
+    ];
+
+    /// The word for it: counter name, log word and metric label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NatOut => "nat_out",
+            Self::NatIn => "nat_in",
+            Self::IcmpErrorOut => "icmp_error_out",
+            Self::IcmpErrorIn => "icmp_error_in",
+            Self::Host => "host",
+            Self::Unsolicited => "unsolicited",
+            Self::NotOurs => "not_ours",
+            Self::Routed => "routed",
+            Self::Inside => "inside",
+            Self::Ipv6 => "ipv6",
+            Self::NotIp => "not_ip",
+            Self::Vlan => "vlan",
+            Self::Multicast => "multicast",
+            Self::FragmentIn => "fragment_in",
+            Self::Unmanaged => "unmanaged",
+            Self::Fragment => "fragment",
+            Self::PrivateSource => "private_source",
+            Self::MulticastSource => "multicast_source",
+            Self::Protocol => "protocol",
+            Self::IcmpType => "icmp_type",
+            Self::TcpNoFlow => "tcp_no_flow",
+            Self::Filtered => "filtered",
+            Self::IcmpUnmatched => "icmp_unmatched",
+            Self::PortsExhausted => "ports_exhausted",
+            Self::FlowsFull => "flows_full",
+            Self::MappingRace => "mapping_race",
+            Self::Malformed => "malformed",
+            Self::Rewrite => "rewrite",
+        }
+    }
+
+    /// What happens to the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::NatOut
+            | Self::NatIn
+            | Self::IcmpErrorOut
+            | Self::IcmpErrorIn
+            | Self::Host
+            | Self::Unsolicited
+            | Self::NotOurs
+            | Self::Routed
+            | Self::Inside
+            | Self::Ipv6
+            | Self::NotIp
+            | Self::Vlan
+            | Self::Multicast
+            | Self::FragmentIn
+            | Self::Unmanaged => Verdict::Pass,
+            Self::Fragment
+            | Self::PrivateSource
+            | Self::MulticastSource
+            | Self::Protocol
+            | Self::IcmpType
+            | Self::TcpNoFlow
+            | Self::Filtered
+            | Self::IcmpUnmatched
+            | Self::PortsExhausted
+            | Self::FlowsFull
+            | Self::MappingRace
+            | Self::Malformed
+            | Self::Rewrite => Verdict::Drop,
+        }
+    }
+
+    /// What it means, in a sentence for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NatOut => "source translated, on its way out",
+            Self::NatIn => "destination translated back, on its way in",
+            Self::IcmpErrorOut => "ICMP error about a translated flow, translated on its way out",
+            Self::IcmpErrorIn => {
+                "ICMP error about a translated flow, translated back on its way in"
+            }
+            Self::Host => "traffic of this host itself, left alone",
+            Self::Unsolicited => "no flow wants it: given to this host's own stack",
+            Self::NotOurs => "not for the outside address: left to routing",
+            Self::Routed => "public source outside every --inside: routed untranslated",
+            Self::Inside => "seen on an inside device, left to routing",
+            Self::Ipv6 => "IPv6, which IPv4 NAT leaves alone",
+            Self::NotIp => "neither IPv4 nor IPv6 (ARP and the like)",
+            Self::Vlan => "carries a VLAN tag: belongs to a VLAN device, not to this one",
+            Self::Multicast => "to a multicast or broadcast address, which are never translated",
+            Self::FragmentIn => "fragment from outside, given to this host's own stack",
+            Self::Unmanaged => "device is not (or no longer) managed",
+            Self::Fragment => "fragment from inside, which cannot be translated alone",
+            Self::PrivateSource => "private source that no --inside covers: must not leave",
+            Self::MulticastSource => {
+                "from inside to a multicast or broadcast address: must not leave with its source"
+            }
+            Self::Protocol => "protocol that cannot be translated",
+            Self::IcmpType => {
+                "ICMP from inside that is neither a query nor an error about a known flow"
+            }
+            Self::TcpNoFlow => "TCP from inside that neither opens nor continues a connection",
+            Self::Filtered => {
+                "from outside to a mapped port, by someone the mapping's owner has not spoken to"
+            }
+            Self::IcmpUnmatched => "ICMP error that quotes no known flow",
+            Self::PortsExhausted => "no outside port is free for a new mapping",
+            Self::FlowsFull => "flow table is full",
+            Self::MappingRace => {
+                "mapping was ending at this very moment; a retransmission finds a new one"
+            }
+            Self::Malformed => "headers contradict themselves or are cut short",
+            Self::Rewrite => "the kernel refused to change the packet",
+        }
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        assert!(Reason::ALL[i] as usize == i);
+        i += 1;
+    }
+};

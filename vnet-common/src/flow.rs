@@ -1,0 +1,125 @@
+//! `flows4`: two entries per connection, one per direction, each keyed by the tuple **as the
+//! packet arrives**, so that a packet of a known flow costs one lookup.
+//!
+//! The twin of an entry is computed from the entry itself ([`Flow::twin`]): there is never half a
+//! connection to search for.
+
+use crate::{Ipv4, record};
+
+/// IP protocol numbers that NAT tracks (IANA protocol-numbers).
+pub mod proto {
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// TCP (RFC 9293).
+    pub const TCP: u8 = 6;
+    /// UDP (RFC 768).
+    pub const UDP: u8 = 17;
+}
+
+/// A packet's own 5-tuple: the key of `flows4`.
+///
+/// For ICMP queries both ports hold the query identifier (RFC 5508).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Source address.
+    pub saddr: Ipv4,
+    /// Destination address.
+    pub daddr: Ipv4,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// IP protocol, one of [`proto`].
+    pub proto: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
+}
+record!(FlowKey, 16);
+
+impl FlowKey {
+    /// The same conversation seen from the other end.
+    #[inline(always)]
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self {
+            saddr: self.daddr,
+            daddr: self.saddr,
+            sport: self.dport,
+            dport: self.sport,
+            proto: self.proto,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// What a flow entry carries about one direction of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Source address to write.
+    pub saddr: Ipv4,
+    /// Destination address to write.
+    pub daddr: Ipv4,
+    /// Source port to write.
+    pub sport: u16,
+    /// Destination port to write.
+    pub dport: u16,
+    /// [`Direction`] of this entry.
+    pub direction: u8,
+    /// [`crate::tcp::State`], the same in both entries of a connection.
+    pub state: u8,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// Packets on the wire seen in this direction (a GSO packet counts its segments).
+    pub packets: u64,
+    /// Bytes of those packets from the IP header on.
+    pub bytes: u64,
+    /// When the connection was made.
+    pub first_seen: u64,
+    /// When this direction last saw a packet.
+    pub last_seen: u64,
+    /// Number of the one ticket that may expire this connection (see [`crate::expire`]).
+    pub ticket: u32,
+    /// TCP: end of the highest sequence number sent in this direction.
+    pub seq_end: u32,
+    /// TCP: last acknowledgement number sent in this direction.
+    pub ack: u32,
+    /// Interface index of the uplink that translates.
+    pub link: u32,
+}
+record!(Flow, 64);
+
+impl Flow {
+    /// Key of the entry for the other direction, given the protocol of this one.
+    #[inline(always)]
+    #[must_use]
+    pub fn twin(&self, proto: u8) -> FlowKey {
+        FlowKey {
+            saddr: self.daddr,
+            daddr: self.saddr,
+            sport: self.dport,
+            dport: self.sport,
+            proto,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flag {
+    /// The connection belongs to a socket of this host, not to a host behind it.
+    pub const HOST: u16 = 1;
+    /// The other side has answered: no longer embryonic.
+    pub const REPLIED: u16 = 2;
+}
+
+/// Which way a packet crosses the uplink.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From inside (or from this host) to the outside; the direction that made the connection.
+    Out = 0,
+    /// From outside towards the mapping.
+    In = 1,
+}

@@ -1,0 +1,157 @@
+//! What the control plane writes and the programs obey: `config`, `links`, `sources`; and
+//! `sysctls`, which only the control plane reads again, to put back what it changed.
+
+use crate::{Ipv4, record};
+
+/// The one entry of `config`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// [`crate::LAYOUT_VERSION`] of the binary that made the maps; 0 while they are being made.
+    pub version: u32,
+    /// Raised with every change of configuration.
+    pub epoch: u32,
+    /// Cookie of the network namespace the instance lives in (`SO_NETNS_COOKIE`).
+    pub netns: u64,
+    /// First port that may be handed out.
+    pub port_min: u16,
+    /// Last port that may be handed out.
+    pub port_max: u16,
+    /// Bits of [`config_flag`].
+    pub flags: u32,
+    /// Idle time of an established TCP connection, seconds (RFC 5382 REQ-5: at least 7,440).
+    pub tcp_established: u32,
+    /// Idle time of a half-open, closing or reset TCP connection, seconds (RFC 5382 REQ-5, RFC 7857).
+    pub tcp_transitory: u32,
+    /// Idle time of a UDP mapping, seconds (RFC 4787 REQ-5: not below 120, 300 recommended).
+    pub udp: u32,
+    /// Idle time of an ICMP query, seconds (RFC 5508 REQ-2: at least 60).
+    pub icmp: u32,
+    /// Least time a port rests before another host may get it, seconds.
+    pub port_rest: u32,
+    /// Connections the maps were made for.
+    pub max_flows: u32,
+    /// Level of the datapath's log the programs were loaded with: 0 off, 1 error … 5 trace.
+    pub log_level: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+record!(Config, 56);
+
+impl Config {
+    /// The defaults of the project, stated here and nowhere else. The instance's own facts
+    /// (version, netns) are zero.
+    pub const DEFAULT: Self = Self {
+        version: 0,
+        epoch: 0,
+        netns: 0,
+        port_min: 1024,
+        port_max: 65535,
+        flags: config_flag::INBOUND_REFRESH,
+        tcp_established: 7440,
+        tcp_transitory: 240,
+        udp: 300,
+        icmp: 60,
+        port_rest: 120,
+        max_flows: 262_144,
+        log_level: 0,
+        reserved: 0,
+    };
+}
+
+/// Bits of [`Config::flags`].
+pub mod config_flag {
+    /// Packets from outside keep a UDP mapping alive (RFC 4787 REQ-6 allows it).
+    pub const INBOUND_REFRESH: u32 = 1;
+}
+
+/// A managed device: the value of `links`, keyed by interface index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Bits of [`role`].
+    pub roles: u32,
+    /// Bytes of link header a frame starts with here: 14 (Ethernet) or 0 (tun, wireguard).
+    pub header: u32,
+    /// Outside address, on an uplink.
+    pub addr: Ipv4,
+    /// Number of that address: selects its pools (see [`crate::translate::pool`]).
+    pub outside: u32,
+    /// Bits of [`link_flag`].
+    pub flags: u32,
+    /// Name when it was attached, NUL-padded.
+    pub name: [u8; 16],
+    /// With `clsact`: priority of our filters, else 0.
+    pub filter_priority: u32,
+    /// With `clsact`: handle of the ingress filter.
+    pub filter_in: u32,
+    /// With `clsact`: handle of the egress filter.
+    pub filter_out: u32,
+}
+record!(Link, 48);
+
+/// Bits of [`Link::roles`].
+pub mod role {
+    /// Traffic that leaves here is translated.
+    pub const UPLINK: u32 = 1;
+    /// Traffic that came in here is from inside.
+    pub const INSIDE: u32 = 2;
+}
+
+/// Bits of [`Link::flags`].
+pub mod link_flag {
+    /// The programs are attached by `clsact` filters, not by TCX links.
+    pub const CLSACT: u32 = 1;
+    /// The `clsact` qdisc was added by us and goes when we go.
+    pub const CLSACT_OURS: u32 = 2;
+    /// `--inside DEV` named this device (it is attached for its role only).
+    pub const BY_NAME: u32 = 4;
+}
+
+/// Key of `sources`: a prefix in the layout of the kernel's LPM trie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// Length in bits.
+    pub len: u32,
+    /// Address, wire order.
+    pub addr: Ipv4,
+}
+record!(Prefix, 8);
+
+/// Value of `sources`: what becomes of a new flow with such a source, longest prefix first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// One of [`source`].
+    pub action: u32,
+}
+record!(Source, 4);
+
+/// Values of [`Source::action`].
+pub mod source {
+    /// An inside host: translate.
+    pub const TRANSLATE: u32 = 1;
+    /// An address of this host other than the outside address: leave alone.
+    pub const KEEP: u32 = 2;
+}
+
+/// Key of `sysctls`: the name with dots, NUL-padded (`net.ipv4.conf.eth0.forwarding`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SysctlName {
+    /// Bytes of the name.
+    pub name: [u8; 64],
+}
+record!(SysctlName, 64);
+
+/// Value of `sysctls`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sysctl {
+    /// What it was before we touched it.
+    pub before: i32,
+    /// What we set it to; put back only while it still is.
+    pub set: i32,
+}
+record!(Sysctl, 8);

@@ -1,0 +1,74 @@
+//! `pools`: which outside ports are free, per outside address and protocol.
+//!
+//! A set of ports is two levels of bits, so that finding one of 65,536 costs the same whether all
+//! are free or one is left. A port that is given back rests before another host may get it: it
+//! waits in `resting`, is moved to `rested` after one rest time, and is free after the next.
+
+use crate::record;
+
+/// 64-bit words of a set: one bit for each port.
+pub const WORDS: usize = 1024;
+/// 64-bit words of the upper level: one bit for each word of the lower one.
+pub const INDEX: usize = WORDS / 64;
+
+/// A set of ports. A bit of `index` says that the word it stands for may not be empty.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PortSet {
+    /// Bit `w % 64` of `index[w / 64]` is set while `words[w]` has a bit set.
+    pub index: [u64; INDEX],
+    /// Bit `p % 64` of `words[p / 64]` is set while port `p` is in the set.
+    pub words: [u64; WORDS],
+}
+record!(PortSet, (INDEX + WORDS) * 8);
+
+impl PortSet {
+    /// No port.
+    pub const EMPTY: Self = Self { index: [0; INDEX], words: [0; WORDS] };
+    /// Every port from 0 to 65535.
+    pub const FULL: Self = Self { index: [u64::MAX; INDEX], words: [u64::MAX; WORDS] };
+
+    /// Takes one port out.
+    pub fn remove(&mut self, port: u16) {
+        let word = usize::from(port >> 6);
+        self.words[word] &= !(1 << (port & 63));
+        if self.words[word] == 0 {
+            self.index[word / 64] &= !(1 << (word % 64));
+        }
+    }
+
+    /// How many ports are in the set.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether no port is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The ports of one outside address and protocol. A port is in at most one of the three sets; one
+/// in none of them is held by a mapping.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PortPool {
+    /// Ports anybody may have.
+    pub free: PortSet,
+    /// Ports given back more than one rest time ago.
+    pub rested: PortSet,
+    /// Ports given back since.
+    pub resting: PortSet,
+    /// When `resting` last became `rested`, in seconds.
+    pub rotated: u64,
+}
+record!(PortPool, 3 * (INDEX + WORDS) * 8 + 8);
+
+impl PortPool {
+    /// A pool with every port free. Port 0 is no port (RFC 6335), but is a valid ICMP identifier,
+    /// so it is taken out by the range of the pool's user, not here.
+    pub const FULL: Self =
+        Self { free: PortSet::FULL, rested: PortSet::EMPTY, resting: PortSet::EMPTY, rotated: 0 };
+}
