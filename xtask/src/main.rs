@@ -1,2 +1,56 @@
-//! Developer commands.
-fn main() {}
+//! `cargo xtask`: every developer command, one file each. Imports nothing of vnet's own crates, so
+//! it builds in seconds on a machine where nothing else does yet.
+
+mod build;
+mod check;
+mod ci;
+mod kernels;
+mod root_user;
+mod setup;
+mod shell;
+mod steps;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of vnet.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing to build, test and demonstrate vnet, and nothing else
+    Setup,
+    /// Build vnetctl in release mode, with the eBPF programs inside
+    Build,
+    /// Run all tests, here and on other kernels
+    Test(test::Options),
+    /// Judge format, lints, documentation and the rules of the house; warnings are errors
+    Check,
+    /// Do all that continuous integration does
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().command {
+        Command::Setup => setup::run(),
+        Command::Build => build::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Check => check::run(),
+        Command::Ci => ci::run(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -20,7 +20,7 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 pub(crate) const FORCE: &str = "VNET_BPF_TOOLCHAIN";
 
 /// The LLVM release inside Debian's `rustc-web` 1.96.
-const DEBIAN_LLVM: u32 = 22;
+pub(crate) const DEBIAN_LLVM: u32 = 22;
 /// Debian's package puts its compiler and its sysroot here, whatever PATH says.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
