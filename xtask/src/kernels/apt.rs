@@ -8,6 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::shell::output;
+
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The two addresses Debian is published under.
@@ -142,16 +144,6 @@ fn options(folder: &Path, installed: Installed) -> Vec<String> {
         settings.push(format!("Dir::State::status={folder}/status"));
     }
     settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect()
-}
-
-/// Runs `command` and returns what it printed, or its own complaint as the error.
-pub(super) fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let done = command.output().with_context(|| format!("cannot run {name}; is it installed?"))?;
-    if !done.status.success() {
-        bail!("{name} failed ({}):\n{}", done.status, String::from_utf8_lossy(&done.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 fn os_field(os_release: &str, key: &str) -> Option<String> {

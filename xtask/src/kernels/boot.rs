@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::apt::output;
 use super::tools;
+use crate::shell;
 
 /// How long a guest may take, from power-on to power-off.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
@@ -39,9 +39,9 @@ pub(super) struct Run {
 impl Machine {
     /// Looks at QEMU and the processor.
     pub(super) fn detect() -> Result<Self> {
-        let qemu = tools::find(tools::QEMU)
+        let qemu = shell::program(tools::QEMU)
             .with_context(|| format!("{} is missing; install qemu-system-x86", tools::QEMU))?;
-        let told = output(Command::new(&qemu).arg("--version"))?;
+        let told = shell::output(Command::new(&qemu).arg("--version"))?;
         let major = major(&told).with_context(|| format!("QEMU told no version: {told}"))?;
         let info = std::fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
         // /dev/kvm opens on some machines whose processor cannot run a guest.

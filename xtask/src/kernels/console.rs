@@ -1,5 +1,7 @@
 //! Reading a guest's serial console: our own marked lines among the tests' output and the kernel's.
 
+use std::collections::BTreeSet;
+
 /// Begins every line the guest's init writes for us. It may follow text that lacked a line end.
 pub(super) const MARK: &str = "@vnet ";
 
@@ -33,9 +35,10 @@ pub(super) struct Verified {
 }
 
 impl Section {
-    /// The reasons of tests that skipped themselves: lines `SKIPPED <name>: <why>`.
-    pub(super) fn skipped(&self) -> impl Iterator<Item = &str> {
-        self.output.iter().filter_map(|line| line.strip_prefix("SKIPPED "))
+    /// The reasons of tests that skipped themselves: `SKIPPED <name>: <why>`, each once though it
+    /// may be shown again later, and wherever in a line, as Rust may have begun one.
+    pub(super) fn skipped(&self) -> BTreeSet<&str> {
+        self.output.iter().filter_map(|line| Some(line.split_once("SKIPPED ")?.1)).collect()
     }
 
     /// The verified-instruction counts it printed.
@@ -101,7 +104,7 @@ fn is_crash(line: &str) -> bool {
 }
 
 fn verified(line: &str) -> Option<Verified> {
-    let mut words = line.strip_prefix("VERIFIED ")?.split_whitespace();
+    let mut words = line.split_once("VERIFIED ")?.1.split_whitespace();
     let program = words.next()?.to_owned();
     let instructions = words.next()?.parse().ok()?;
     let budget = words.next().filter(|word| *word == "budget").and_then(|_| words.next())?;
@@ -142,6 +145,7 @@ mod tests {
     fn verified_lines_are_read_whole() {
         let expected = Verified { program: "vnet_in".into(), instructions: 1234, budget: 9000 };
         assert_eq!(verified("VERIFIED vnet_in 1234 budget 9000"), Some(expected));
+        assert!(verified("test a ... VERIFIED vnet_in 1234 budget 9000").is_some());
         assert_eq!(verified("VERIFIED vnet_in many budget 9000"), None);
         assert_eq!(verified("VERIFIED vnet_in 1234"), None);
     }

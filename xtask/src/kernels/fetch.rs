@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::{Apt, Installed, Mirrors, output};
+use super::apt::{Apt, Installed, Mirrors};
 use super::talk::Talk;
 use super::version::Version;
+use crate::shell::output;
 
 const META: &str = "linux-image-cloud-amd64";
 const IMAGE: &str = "linux-image-";

@@ -9,7 +9,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::apt::output;
 use super::checks::Check;
 use super::console::MARK;
 use super::cpio::Archive;
@@ -17,6 +16,7 @@ use super::fetch::Kernel;
 use super::modules::{self, Module};
 use super::programs::Programs;
 use super::tools;
+use crate::shell;
 
 /// Writes the image for one guest.
 pub(super) fn write(
@@ -31,8 +31,6 @@ pub(super) fn write(
     }
     archive.device("dev/console", (5, 1));
     archive.link("var/run", "/run");
-    // Not busybox's shell: that one prefers its own ip, tc and ping to the real ones.
-    archive.link("bin/sh", "/usr/sbin/dash");
     archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n");
     add_tools(&mut archive)?;
@@ -59,15 +57,29 @@ fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {
 fn add_tools(archive: &mut Archive) -> Result<()> {
     let mut libraries = BTreeSet::new();
     for (name, package) in tools::USERLAND {
-        let path = tools::find(name)
+        let path = shell::program(name)
             .with_context(|| format!("{name} is missing; install the package {package}"))?;
         add_program(archive, &format!("usr/sbin/{name}"), &path)?;
+        if name == "busybox" {
+            add_applets(archive, &path)?;
+        }
         // A static program makes ldd fail: it has no libraries.
-        if let Ok(listed) = output(Command::new("ldd").arg(&path)) {
+        if let Ok(listed) = shell::output(Command::new("ldd").arg(&path)) {
             libraries.extend(listed.lines().filter_map(library));
         }
     }
     libraries.iter().try_for_each(|library| add_program(archive, library, Path::new(library)))
+}
+
+/// Links all of busybox's names but its shell: that one would prefer its own ip, tc and ping to the
+/// real ones.
+fn add_applets(archive: &mut Archive, busybox: &Path) -> Result<()> {
+    let names = shell::output(Command::new(busybox).arg("--list"))?;
+    for name in names.lines().filter(|name| !["sh", "busybox"].contains(name)) {
+        archive.link(&format!("bin/{name}"), "/usr/sbin/busybox");
+    }
+    archive.link("bin/sh", "/usr/sbin/dash");
+    Ok(())
 }
 
 /// The path in a line of ldd: "libc.so.6 => /lib/libc.so.6 (0x7f)" or "/lib64/ld-linux.so (0x7f)".
@@ -80,7 +92,6 @@ fn library(line: &str) -> Option<String> {
 fn script(modules: &[Module], checks: &[Check]) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
-         /usr/sbin/busybox --install -s /bin 2>/dev/null\n\
          export PATH=/usr/sbin:/bin HOME=/root VNETCTL=/bin/vnetctl RUST_BACKTRACE=1\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sysfs /sys\n\
@@ -94,7 +105,9 @@ fn script(modules: &[Module], checks: &[Check]) -> String {
          check() {{ echo \"{MARK}begin $1\"; shift; \"$@\" 2>&1; echo \"{MARK}end $?\"; }}\n"
     );
     for module in modules {
-        writeln!(script, "try insmod /modules/{}.ko", module.name).expect("a String grows");
+        let options = options(&module.name);
+        writeln!(script, "try insmod /modules/{}.ko{options}", module.name)
+            .expect("a String grows");
     }
     script.push_str("dmesg -n 1\ndmesg -c >/dev/null\n");
     writeln!(script, "echo \"{MARK}ready $(cut -d' ' -f1 /proc/uptime)\"").expect("a String grows");
@@ -109,6 +122,15 @@ fn script(modules: &[Module], checks: &[Check]) -> String {
     )
     .expect("a String grows");
     script
+}
+
+/// Options that keep a module from making devices nobody asked for.
+fn options(module: &str) -> &'static str {
+    match module {
+        "dummy" => " numdummies=0",
+        "ifb" => " numifbs=0",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod talk;
 mod tools;
 mod version;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
@@ -28,6 +28,7 @@ use self::checks::Check;
 use self::fetch::Kernel;
 use self::report::Guest;
 use self::talk::Talk;
+use crate::shell;
 
 /// Boots every kernel of `list` ("6.1", "7.2", ...), runs the guest tests there and prints a report.
 ///
@@ -37,8 +38,7 @@ use self::talk::Talk;
 /// When a version is misspelt, something cannot be fetched or built, or any check failed.
 pub(crate) fn run(list: &[String]) -> Result<()> {
     let versions = version::parse_list(list)?;
-    let root = root();
-    let cache = root.join("target/kernels");
+    let cache = shell::target_dir().join("kernels");
     let talk = Talk::new();
 
     tools::ensure_installed(&cache, &talk)?;
@@ -48,7 +48,7 @@ pub(crate) fn run(list: &[String]) -> Result<()> {
         .iter()
         .map(|version| fetch::kernel(&cache, *version, &talk))
         .collect::<Result<Vec<_>>>()?;
-    let programs = programs::build(&root, &talk)?;
+    let programs = programs::build(&talk)?;
 
     let guests = boot_all(&kernels, &talk, |kernel| {
         let checks = checks::for_kernel(kernel.version, machine.processors());
@@ -57,11 +57,6 @@ pub(crate) fn run(list: &[String]) -> Result<()> {
         run_guest(&machine, kernel, &image, &checks, &talk)
     })?;
     if report::print(&guests) { Ok(()) } else { bail!("the tests did not pass on every kernel") }
-}
-
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
 /// Runs `guest` for every kernel, as many side by side as there are processors, at most two: a

@@ -1,11 +1,12 @@
 //! What the guests run, built so that it needs nothing of the guest: statically linked.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
 use super::talk::Talk;
+use crate::shell;
 
 /// The test targets of package `vnet-tests` that are meant for guests.
 pub(super) const TESTS: [&str; 2] = ["load", "wire"];
@@ -20,12 +21,12 @@ pub(super) struct Programs {
 }
 
 /// Builds vnetctl and the guest tests.
-pub(super) fn build(root: &Path, talk: &Talk) -> Result<Programs> {
+pub(super) fn build(talk: &Talk) -> Result<Programs> {
     let step = talk.step("Building vnetctl and the tests for the guests (statically linked)");
-    let vnetctl = cargo(root, &["build", "--package", "vnet-ctl", "--bin", "vnetctl"])?;
+    let vnetctl = cargo(&["build", "--package", "vnet-ctl", "--bin", "vnetctl"])?;
     let mut words = vec!["test", "--no-run", "--package", "vnet-tests"];
     words.extend(TESTS.iter().flat_map(|name| ["--test", *name]));
-    let tests = cargo(root, &words)?;
+    let tests = cargo(&words)?;
     let programs = Programs {
         vnetctl: pick(&vnetctl, "vnetctl")?,
         tests: TESTS
@@ -38,12 +39,9 @@ pub(super) fn build(root: &Path, talk: &Talk) -> Result<Programs> {
 }
 
 /// Runs cargo for the static target and returns its messages.
-fn cargo(root: &Path, words: &[&str]) -> Result<String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let done = Command::new(cargo)
-        .args(words)
+fn cargo(words: &[&str]) -> Result<String> {
+    let done = shell::cargo(words)
         .args(["--quiet", "--target", TARGET, "--message-format=json-render-diagnostics"])
-        .current_dir(root)
         // Named for the target, so that a build script's own cargo for another target is spared.
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         // Emulation is slow and a guest's memory is small: optimise a little, leave symbols out.

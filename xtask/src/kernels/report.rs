@@ -62,7 +62,9 @@ impl Guest {
             return;
         };
         let mut text = format!("{what}\n{}", console.trouble.join("\n"));
-        if !console.done {
+        // An open check shows the end with its own output.
+        let open = console.sections.last().is_some_and(|section| section.exit.is_none());
+        if !console.done && !open {
             let tail = &run.lines[run.lines.len().saturating_sub(60)..];
             text = format!("{text}\nthe console's end:\n{}", tail.join("\n"));
         }
@@ -85,7 +87,7 @@ impl Guest {
             self.failures.push(format!("{} (expected: {promise})\n{output}", check.name));
         }
         let Some(section) = section else { return };
-        self.skipped.extend(section.skipped().map(str::to_owned));
+        self.skipped.extend(section.skipped().into_iter().map(str::to_owned));
         for verified in section.verified() {
             let largest = self.verified.entry(verified.program.clone()).or_insert(verified.clone());
             if verified.instructions > largest.instructions {

@@ -2,14 +2,15 @@
 //!
 //! Packages come through a private view of apt's suites, so no source is added to the machine.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::{Apt, Installed, Mirrors, output};
+use super::apt::{Apt, Installed, Mirrors};
 use super::talk::Talk;
+use crate::root_user;
+use crate::shell::{output, program};
 
 /// The emulator.
 pub(super) const QEMU: &str = "qemu-system-x86_64";
@@ -17,7 +18,7 @@ const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// What the guests use, with the Debian package that brings it.
 pub(super) const USERLAND: [(&str, &str); 7] = [
-    ("busybox", "busybox-static"),
+    ("busybox", "busybox"),
     ("dash", "dash"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
@@ -29,23 +30,16 @@ pub(super) const USERLAND: [(&str, &str); 7] = [
 /// What unpacks modules here.
 const UNPACKERS: [(&str, &str); 2] = [("xz", "xz-utils"), ("zstd", "zstd")];
 
-/// The path of `program`, looked for where administrators' tools live as well.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let folders = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"]);
-    folders.map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
-}
-
 /// Installs what is missing; does nothing, not even ask apt, when all is there.
 pub(super) fn ensure_installed(cache: &Path, talk: &Talk) -> Result<()> {
     let mut packages: Vec<&str> = USERLAND
         .iter()
         .chain(&UNPACKERS)
-        .filter(|(program, _)| find(program).is_none())
+        .filter(|(name, _)| program(name).is_none())
         .map(|(_, package)| *package)
         .collect();
     packages.dedup();
-    let qemu = find(QEMU).is_none();
+    let qemu = program(QEMU).is_none();
     if packages.is_empty() && !qemu {
         return Ok(());
     }
@@ -85,63 +79,29 @@ fn install_qemu(cache: &Path, mirrors: &Mirrors, talk: &Talk) -> Result<()> {
     Ok(())
 }
 
-/// Installs `packages`, unless that would remove something the machine has.
+/// Installs `packages`. `--no-remove`: what someone has installed is not taken away to make room, as
+/// QEMU 7.2 would take a newer qemu-utils.
 fn install(apt: &Apt, release: Option<&str>, packages: &[&str]) -> Result<()> {
-    let request = |words: &[&str]| {
-        let mut request: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        request.extend(release.map(|release| format!("--target-release={release}")));
-        request.push("--no-install-recommends".to_owned());
-        request.extend(packages.iter().map(|&package| package.to_owned()));
-        request
-    };
-    let plan = output(apt.command("apt-get").args(request(&["--simulate", "install"])))?;
-    let removed = removals(&plan);
-    if !removed.is_empty() {
-        bail!(
-            "installing {} would remove {}; install it by hand if that is wanted",
-            packages.join(", "),
-            removed.join(", ")
-        );
-    }
-    let plain = apt.command("apt-get");
-    let mut command = as_root(plain)?;
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    output(command.args(["-o", "DPkg::Lock::Timeout=300"]).args(request(&["--yes", "install"])))
+    let mut command = apt.command("apt-get");
+    command.args(["install", "--yes", "--no-install-recommends", "--no-remove"]);
+    command.args(["-o", "DPkg::Lock::Timeout=300"]);
+    command.args(release.map(|release| format!("--target-release={release}")));
+    command.args(packages);
+    output(&mut as_root(&command)?)
         .with_context(|| format!("cannot install {}", packages.join(", ")))?;
     Ok(())
 }
 
-/// `command` through sudo, unless we are root.
-fn as_root(command: Command) -> Result<Command> {
-    let owner = std::fs::metadata("/proc/self").context("cannot read /proc/self")?.uid();
-    if owner == 0 {
-        return Ok(command);
-    }
-    if find("sudo").is_none() {
+/// `command` without questions, and through sudo unless we are root.
+fn as_root(command: &Command) -> Result<Command> {
+    let mut raised = if root_user::is_root() {
+        Command::new("env")
+    } else if program("sudo").is_some() {
+        Command::new("sudo")
+    } else {
         bail!("installing packages needs root, and there is no sudo; run this once as root");
-    }
-    let mut raised = Command::new("sudo");
-    raised
-        .arg("DEBIAN_FRONTEND=noninteractive")
-        .arg(command.get_program())
-        .args(command.get_args());
+    };
+    raised.arg("DEBIAN_FRONTEND=noninteractive");
+    raised.arg(command.get_program()).args(command.get_args());
     Ok(raised)
-}
-
-/// The packages a simulated installation would remove.
-fn removals(plan: &str) -> Vec<&str> {
-    let lines = plan.lines().filter_map(|line| line.strip_prefix("Remv "));
-    lines.filter_map(|line| line.split_whitespace().next()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plan_that_removes_is_seen() {
-        let plan = "Inst qemu-system-x86 (1:7.2 Debian)\nRemv qemu-utils [1:10.0]\nConf a\n";
-        assert_eq!(removals(plan), ["qemu-utils"]);
-        assert!(removals("Inst a (1)\n").is_empty());
-    }
 }
