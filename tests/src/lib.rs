@@ -1,1 +1,24 @@
-//! Test harness.
+//! The harness of vnet's tests: private networks, real packets, and words for what happened.
+//!
+//! A test builds a small network of its own namespaces ([`netns`], [`link`], [`lab`]), talks over
+//! it with real sockets ([`socket`], [`ping`]) or raw frames ([`wire`]), reads and writes packets
+//! as values ([`packet`]), and asks `vnetctl` ([`vnetctl`], [`counters`]) what it did. A single
+//! program can also be run on one frame, with no network at all ([`datapath`], [`test_run`]).
+//!
+//! Promise: tests run in parallel in one process, touch nothing of the host's own network, leave
+//! nothing behind even when they panic, and say by name what they could not test here ([`skip!`]).
+
+pub mod counters;
+pub mod datapath;
+mod ifreq;
+pub mod instance;
+pub mod lab;
+pub mod link;
+pub mod netns;
+pub mod packet;
+pub mod ping;
+pub mod skip;
+pub mod socket;
+pub mod test_run;
+pub mod vnetctl;
+pub mod wire;
