@@ -4,6 +4,7 @@
 mod build;
 mod check;
 mod ci;
+mod demo;
 mod kernels;
 mod root_user;
 mod setup;
@@ -30,6 +31,8 @@ enum Command {
     Setup,
     /// Build vnetctl in release mode, with the eBPF programs inside
     Build,
+    /// Show vnet translating live traffic in a private lab
+    Demo(demo::Options),
     /// Run all tests, here and on other kernels
     Test(test::Options),
     /// Judge format, lints, documentation and the rules of the house; warnings are errors
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::Build => build::run(),
+        Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Check => check::run(),
         Command::Ci => ci::run(),
