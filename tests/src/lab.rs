@@ -199,6 +199,7 @@ impl Lab {
     }
 
     /// Runs vnetctl in the router, on this lab's own instance, and waits for it.
+    #[must_use = "an outcome nobody looks at tests nothing: use ok() or fails()"]
     pub fn vnetctl(&self, args: &[&str]) -> Outcome {
         vnetctl::run(self.vnetctl_command(args))
     }

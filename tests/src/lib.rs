@@ -6,7 +6,7 @@
 //! program can also be run on one frame, with no network at all ([`datapath`], [`test_run`]).
 //!
 //! Promise: tests run in parallel in one process, touch nothing of the host's own network, leave
-//! nothing behind even when they panic, and say by name what they could not test here ([`skip!`]).
+//! nothing behind even when they panic, and say by name what they could not test here ([`crate::skip!`]).
 
 pub mod counters;
 pub mod datapath;

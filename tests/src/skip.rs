@@ -1,6 +1,6 @@
 //! Tests that cannot run here say so, by name, and are counted.
 //!
-//! Kernels differ in what they can do. A test that needs what is missing calls [`skip!`]: it prints
+//! Kernels differ in what they can do. A test that needs what is missing calls [`crate::skip!`]: it prints
 //! one line past the test runner's capture, and appends the same line to the file `$VNET_SKIPPED`
 //! names, which is where `cargo xtask test` counts them. With `VNET_NO_SKIP=1` a skip is a failure.
 
@@ -26,7 +26,7 @@ macro_rules! skip {
     }};
 }
 
-/// Notes that the function around `marker` was skipped; [`skip!`] calls this.
+/// Notes that the function around `marker` was skipped; [`crate::skip!`] calls this.
 ///
 /// # Panics
 /// With `VNET_NO_SKIP=1`, where nothing may be skipped.

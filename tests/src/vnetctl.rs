@@ -31,7 +31,6 @@ pub fn program() -> PathBuf {
 
 /// What a command that has ended left behind.
 #[derive(Debug)]
-#[must_use = "an outcome nobody looks at tests nothing: use ok() or fails()"]
 pub struct Outcome {
     shown: String,
     /// How it ended.
@@ -107,6 +106,7 @@ impl std::fmt::Display for Outcome {
 ///
 /// # Panics
 /// When it cannot be started, or has not ended after a minute.
+#[must_use = "an outcome nobody looks at tests nothing: use ok() or fails()"]
 pub fn run(mut command: Command) -> Outcome {
     let shown = show(&command);
     command.stdin(Stdio::null());
@@ -177,4 +177,28 @@ fn collect(
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(args: &[&str]) -> Outcome {
+        let mut command = Command::new("ip");
+        command.args(args);
+        run(command)
+    }
+
+    #[test]
+    fn what_a_command_said_is_kept() {
+        ip(&["-V"]).ok().says("iproute2");
+        ip(&["no-such-object"]).fails(1).complains("no-such-object");
+        assert!(ip(&["-j", "link", "show", "lo"]).ok().json().is_array());
+    }
+
+    #[test]
+    #[should_panic(expected = "should succeed")]
+    fn a_failure_that_was_not_expected_fails_the_test() {
+        ip(&["no-such-object"]).ok();
+    }
 }
