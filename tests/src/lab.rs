@@ -125,7 +125,7 @@ impl Plan {
         let (subnet, host) = if self.bridged { (0, n + 2) } else { (n, 2) };
         let gateway = Ipv4Addr::new(10, 0, subnet, 1);
         if self.bridged {
-            router.ip(&format!("link set {device} master br0"));
+            router.ip(&format!("link set dev {device} master br0"));
             link::wait_running(router, "br0");
         } else {
             link::address(router, &device, &format!("{gateway}/24"));

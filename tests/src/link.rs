@@ -78,7 +78,7 @@ impl<'a> Cable<'a> {
         let [(a_ns, a), (b_ns, b)] = self.ends;
         let (a_port, b_port, mtu) = (Port::next(a), Port::next(b), self.mtu);
         a_ns.ip(&format!(
-            "link add {a} index {} address {} mtu {mtu} type veth \
+            "link add name {a} index {} address {} mtu {mtu} type veth \
              peer name {b} index {} address {} mtu {mtu} netns {}",
             a_port.index,
             a_port.mac,
@@ -88,7 +88,7 @@ impl<'a> Cable<'a> {
         ));
         for (netns, device) in self.ends {
             offloads(netns, device, self.offloads);
-            netns.ip(&format!("link set {device} up"));
+            netns.ip(&format!("link set dev {device} up"));
         }
         wait_running(a_ns, a);
         wait_running(b_ns, b);
