@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::pins::Package;
+use super::pins::{self, Package};
 use crate::{root_user, shell};
 
 /// Installs the packages, after `apt-get update` when the lists here do not know them all.
@@ -92,8 +92,9 @@ fn what_to_do_without(package: &Package) -> String {
         return format!(
             "apt has no {name} {}x here. Debian 12 has it in its security suite (bookworm-security, \
              component main). Elsewhere (Ubuntu, say) use a nightly: run `rustup toolchain install \
-             nightly --component rust-src`, then `cargo xtask setup` again",
-            package.version
+             {} --profile minimal --component rust-src,clippy`, then `cargo xtask setup` again",
+            package.version,
+            pins::NIGHTLY
         );
     }
     if name.starts_with("llvm-") {

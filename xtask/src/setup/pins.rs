@@ -11,6 +11,10 @@ pub(crate) const BPF_LINKER: &str = "0.13.0";
 /// What the version of Debian's `rustc-web` begins with.
 pub(crate) const DEBIAN_RUSTC: &str = "1.96.";
 
+/// The rustup nightly to use where Debian's compiler is not to be had: its LLVM is one that
+/// bpf-linker and the distributions have, which the newest nightly's may not be.
+pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
+
 /// A package of Debian or Ubuntu.
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
