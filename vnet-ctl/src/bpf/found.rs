@@ -1,0 +1,110 @@
+//! Reading an instance back from its pins.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aya::maps::MapInfo;
+use aya::programs::{ProgramInfo, links::PinnedLink};
+use vnet_common::LAYOUT_VERSION;
+use vnet_common::policy::Config;
+
+use super::error::{Error, is_absent, is_other_layout};
+use super::hooks;
+use super::maps::Maps;
+use super::pins::{MAPS, Pins};
+use crate::spec::{self, Hook};
+use crate::state::{Found, Instance, Programs, Running};
+
+/// An instance as its pins show it. Hooks by `clsact` have no pins: they are found by netlink.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// What it turned out to be.
+    pub found: Found,
+    /// Kernel ids of the pinned programs.
+    pub programs: BTreeMap<Hook, u32>,
+}
+
+/// Reads the instance of that name; `None` when it has no directory.
+///
+/// # Errors
+/// When the pins cannot be looked at.
+pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
+    let pins = Pins::of(name);
+    if !pins.dir().is_dir() {
+        return Ok(None);
+    }
+    let mut instance = Instance::empty(name.clone());
+    let maps = Maps::of(&pins);
+    let infos: BTreeMap<_, _> =
+        Hook::ALL.into_iter().filter_map(|hook| Some((hook, program(&pins, hook)?))).collect();
+    let programs = infos.iter().map(|(hook, info)| (*hook, info.id())).collect();
+    if let (Some(ingress), Some(egress)) = (infos.get(&Hook::In), infos.get(&Hook::Out)) {
+        instance.programs = Some(Programs { tag_in: ingress.tag(), tag_out: egress.tag() });
+    }
+    for (index, hook) in pins.links()? {
+        let (id, running) = link(&pins, index, hook, &programs)?;
+        instance.ids.insert(id);
+        instance.hooks.insert((index, hook), running);
+    }
+    let odd = fill(&mut instance, &maps)?;
+    let missing = MAPS.iter().any(|map| !exists(&pins.map(map)));
+    let instance = Box::new(instance);
+    let found = match (odd, missing, instance.config.version) {
+        (Some(odd), _, _) => Found::Other(instance, odd),
+        (None, true, _) | (None, false, 0) => Found::HalfMade(instance),
+        (None, false, LAYOUT_VERSION) => Found::Whole(instance),
+        (None, false, version) => Found::Other(instance, format!("layout {version}")),
+    };
+    Ok(Some(Pinned { found, programs }))
+}
+
+/// Reads what is there; says so when a record has another size than ours.
+fn fill(instance: &mut Instance, maps: &Maps<'_>) -> Result<Option<String>, Error> {
+    let mut odd = None;
+    let unset = Config { version: 0, netns: 0, ..Config::DEFAULT };
+    instance.config = or_default(maps.config(), &mut odd)?.unwrap_or(unset);
+    instance.links = or_default(maps.links(), &mut odd)?.unwrap_or_default();
+    instance.sources = or_default(maps.sources(), &mut odd)?.unwrap_or_default();
+    instance.sysctls = or_default(maps.sysctls(), &mut odd)?.unwrap_or_default();
+    Ok(odd)
+}
+
+/// A map that is not there reads as empty, and one of another layout is noted.
+fn or_default<T>(read: Result<T, Error>, odd: &mut Option<String>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Map { map, source, .. }) if is_other_layout(&source) => {
+            *odd = Some(format!("map {map} has other records"));
+            Ok(None)
+        }
+        Err(Error::Map { source, .. }) if is_absent(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    MapInfo::from_pin(path).is_ok()
+}
+
+fn program(pins: &Pins, hook: Hook) -> Option<ProgramInfo> {
+    ProgramInfo::from_pin(pins.program(hook)).ok()
+}
+
+/// Id of the program on a pinned link, and what that means.
+fn link(
+    pins: &Pins,
+    index: u32,
+    hook: Hook,
+    programs: &BTreeMap<Hook, u32>,
+) -> Result<(u32, Running), Error> {
+    let doing = || format!("look at the link of device {index} ({hook})");
+    let pinned = PinnedLink::from_pin(pins.link(index, hook));
+    let link = pinned.map_err(|error| Error::hook(doing(), error))?.into();
+    let (id, at) = hooks::link_facts(link).map_err(|error| Error::hook(doing(), error))?;
+    let running = match at {
+        0 => Running::Gone,
+        _ if programs.get(&hook) == Some(&id) => Running::Current,
+        _ => Running::Old,
+    };
+    Ok((id, running))
+}

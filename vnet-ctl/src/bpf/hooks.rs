@@ -1,0 +1,182 @@
+//! Programs on devices: put on, replaced, taken off, and looked at.
+
+use std::fs;
+use std::os::fd::AsRawFd as _;
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::{LinkOrder, MultiProgLink as _, ProgramError, SchedClassifier, TcAttachType};
+
+use super::error::Error;
+use super::load;
+use super::pins::{Pins, remove};
+use crate::spec::Hook;
+use crate::state::{TcxProgram, Way};
+
+const fn attach_type(hook: Hook) -> TcAttachType {
+    match hook {
+        Hook::In => TcAttachType::Ingress,
+        Hook::Out => TcAttachType::Egress,
+    }
+}
+
+/// Whether the kernel has TCX: it is asked, not guessed by its version.
+#[must_use]
+pub fn has_tcx() -> bool {
+    SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+}
+
+/// Programs on the TCX hooks of a device.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn tcx_programs(device: &str) -> Result<Vec<TcxProgram>, Error> {
+    let mut programs = Vec::new();
+    for hook in Hook::ALL {
+        let doing = || format!("list the TCX programs of {device}");
+        let found = SchedClassifier::query_tcx(device, attach_type(hook));
+        let (_, found) = found.map_err(|error| Error::hook(doing(), error))?;
+        programs.extend(found.iter().map(|info| {
+            let name = info.name_as_str().unwrap_or_default().to_owned();
+            TcxProgram { hook, id: info.id(), name }
+        }));
+    }
+    Ok(programs)
+}
+
+/// Id of the program of a TCX link, and the device it is on; 0 when that device is gone.
+pub(super) fn link_facts(link: FdLink) -> Result<(u32, u32), LinkError> {
+    let id = link.info()?.program_id();
+    let link = SchedClassifierLink::try_from(link)?;
+    let fdinfo = format!("/proc/self/fdinfo/{}", link.fd()?.as_raw_fd());
+    let text = fs::read_to_string(fdinfo).unwrap_or_default();
+    let at = text.lines().find_map(|line| line.strip_prefix("ifindex:")?.trim().parse().ok());
+    Ok((id, at.unwrap_or(0)))
+}
+
+/// The programs that were pinned before others took their place, kept to put them back.
+pub struct Former {
+    programs: Vec<(Hook, SchedClassifier)>,
+}
+
+impl Former {
+    /// Takes hold of what is pinned now.
+    #[must_use]
+    pub fn of(pins: &Pins) -> Self {
+        let open = |hook| Some((hook, SchedClassifier::from_pin(pins.program(hook)).ok()?));
+        Self { programs: Hook::ALL.into_iter().filter_map(open).collect() }
+    }
+
+    /// Pins them again.
+    ///
+    /// # Errors
+    /// When a pin cannot be made.
+    pub fn put_back(&mut self, pins: &Pins) -> Result<(), Error> {
+        for (hook, program) in &mut self.programs {
+            load::pin(program, pins, *hook)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the former program back on a hook.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn replace(
+        &mut self,
+        pins: &Pins,
+        device: (u32, &str),
+        hook: Hook,
+        way: Way,
+    ) -> Result<(), Error> {
+        let found = self.programs.iter_mut().find(|(own, _)| *own == hook);
+        match found {
+            Some((_, program)) => replace_by(program, pins, device, hook, way),
+            None => Ok(()),
+        }
+    }
+}
+
+fn pinned(pins: &Pins, hook: Hook) -> Result<SchedClassifier, Error> {
+    let doing = || format!("open the pinned program for {hook}");
+    SchedClassifier::from_pin(pins.program(hook)).map_err(|error| Error::hook(doing(), error))
+}
+
+/// Puts the pinned program on a hook of a device (its index and name).
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn attach(pins: &Pins, device: (u32, &str), hook: Hook, way: Way) -> Result<(), Error> {
+    let (index, name) = device;
+    let doing = || format!("attach to {name} ({hook}, {way})");
+    let mut program = pinned(pins, hook)?;
+    let options = match way {
+        Way::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        Way::Clsact { priority, handle } => TcAttachOptions::Netlink(options(priority, handle)),
+    };
+    let attached = program.attach_with_options(name, attach_type(hook), options);
+    let link = attached.and_then(|id| program.take_link(id));
+    let link = link.map_err(|error| Error::hook(doing(), error))?;
+    match way {
+        Way::Tcx => {
+            let link = FdLink::try_from(link).map_err(|error| Error::hook(doing(), error))?;
+            let kept = link.pin(pins.link(index, hook));
+            kept.map(drop).map_err(|error| Error::hook(doing(), error))
+        }
+        Way::Clsact { .. } => {
+            keep(link);
+            Ok(())
+        }
+    }
+}
+
+/// Replaces the program on a hook by the pinned one, without a packet missing either.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn replace(pins: &Pins, device: (u32, &str), hook: Hook, way: Way) -> Result<(), Error> {
+    replace_by(&mut pinned(pins, hook)?, pins, device, hook, way)
+}
+
+fn replace_by(
+    program: &mut SchedClassifier,
+    pins: &Pins,
+    device: (u32, &str),
+    hook: Hook,
+    way: Way,
+) -> Result<(), Error> {
+    let doing = || format!("replace the program on {} ({hook}, {way})", device.1);
+    let link = match way {
+        Way::Tcx => pinned_link(pins, device.0, hook).map_err(|e| Error::hook(doing(), e))?,
+        Way::Clsact { priority, handle } => {
+            let NlOptions { handle, .. } = options(priority, handle);
+            let link =
+                SchedClassifierLink::attached(device.1, attach_type(hook), priority, handle, None);
+            link.map_err(|error| Error::hook(doing(), error))?
+        }
+    };
+    let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
+    keep(replaced.map_err(|error: ProgramError| Error::hook(doing(), error))?);
+    Ok(())
+}
+
+fn pinned_link(pins: &Pins, index: u32, hook: Hook) -> Result<SchedClassifierLink, LinkError> {
+    FdLink::from(PinnedLink::from_pin(pins.link(index, hook))?).try_into()
+}
+
+fn options(priority: u16, handle: u32) -> NlOptions {
+    NlOptions { priority, handle: TcHandle::from(handle), classid: None }
+}
+
+/// Lets go of a link without taking its program off: aya detaches what is dropped.
+fn keep(link: SchedClassifierLink) {
+    std::mem::forget(link);
+}
+
+/// Takes a TCX program off by removing the pin of its link. (A filter is taken off by netlink.)
+///
+/// # Errors
+/// When the pin cannot be removed.
+pub fn detach(pins: &Pins, index: u32, hook: Hook) -> Result<(), Error> {
+    remove(&pins.link(index, hook))
+}

@@ -1,0 +1,153 @@
+//! Loading the object: maps made or found again, programs checked by the verifier, clock started.
+
+use std::io;
+
+use aya::maps::MapError;
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
+use vnet_common::translate::pool;
+
+use super::error::Error;
+use super::object::OBJECT;
+use super::pins::{MAPS, Pins};
+use crate::spec::Hook;
+use crate::state::Programs;
+
+/// Outside addresses an instance has.
+const ADDRESSES: u32 = 1;
+/// Tickets beyond one for each connection: those that have become stale wait in the queue too.
+const SPARE_TICKETS: u32 = 1024;
+/// The program that arms the expiry timer.
+const CLOCK: &str = "vnet_clock";
+
+/// What the maps are made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Connections to make room for.
+    pub max_flows: u32,
+    /// Level of the programs' log, 0 = off.
+    pub log_level: u32,
+}
+
+/// The object, with its maps in the kernel; its programs, once they are loaded.
+pub struct Loaded {
+    ebpf: Ebpf,
+}
+
+impl Loaded {
+    /// Makes the maps, or finds those that `pins` already has; without `pins` they live as long
+    /// as the value.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map; `Memory` when there is no room for it.
+    pub fn load(sizes: Sizes, pins: Option<&Pins>) -> Result<Self, Error> {
+        let log_level = u8::try_from(sizes.log_level).unwrap_or(u8::MAX);
+        let flows = sizes.max_flows;
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("AYA_LOG_LEVEL", &log_level, false)
+            .map_max_entries("flows4", flows.saturating_mul(2))
+            .map_max_entries("mappings", flows)
+            .map_max_entries("tickets", flows.saturating_add(SPARE_TICKETS))
+            .map_max_entries("owners", (ADDRESSES * pool::PER_ADDRESS) << 16)
+            .map_max_entries("pools", ADDRESSES * pool::PER_ADDRESS);
+        for name in pins.iter().flat_map(|_| MAPS) {
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let ebpf = loader.load(OBJECT).map_err(|error| refused(error, flows))?;
+        Ok(Self { ebpf })
+    }
+
+    /// Has the verifier check all programs.
+    ///
+    /// # Errors
+    /// When the kernel refuses one.
+    pub fn load_programs(&mut self) -> Result<Programs, Error> {
+        let tag_in = self.load_program(program_name(Hook::In))?;
+        let tag_out = self.load_program(program_name(Hook::Out))?;
+        self.load_program(CLOCK)?;
+        Ok(Programs { tag_in, tag_out })
+    }
+
+    fn load_program(&mut self, name: &'static str) -> Result<u64, Error> {
+        let program = self.program(name)?;
+        let loaded = program.load().and_then(|()| program.info());
+        let info = loaded.map_err(|source| Error::Program { program: name, source: source.into() });
+        Ok(info?.tag())
+    }
+
+    /// Arms the expiry timer, by running the program that does.
+    ///
+    /// # Errors
+    /// When the kernel has no timers.
+    pub fn start_clock(&mut self) -> Result<(), Error> {
+        let frame = [0; 64];
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+        let run = self.program(CLOCK)?.test_run(options);
+        let run = run.map_err(|source| Error::Program { program: CLOCK, source: source.into() })?;
+        match run.return_value.cast_signed() {
+            0 => Ok(()),
+            code => Err(Error::Clock(io::Error::from_raw_os_error(code.wrapping_neg()))),
+        }
+    }
+
+    /// A program of the object.
+    ///
+    /// # Errors
+    /// When the object has none of that name.
+    pub fn program(&mut self, name: &str) -> Result<&mut SchedClassifier, Error> {
+        let missing = || Error::Missing(format!("program {name}"));
+        let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
+        program.try_into().map_err(|_| Error::Missing(format!("classifier {name}")))
+    }
+
+    /// What aya made of the object, for tests that run its programs.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Pins the programs, each in one atomic step in the place of the former one.
+    ///
+    /// # Errors
+    /// When a pin cannot be made.
+    pub fn pin_programs(&mut self, pins: &Pins) -> Result<(), Error> {
+        for hook in Hook::ALL {
+            pin(self.program(program_name(hook))?, pins, hook)?;
+        }
+        Ok(())
+    }
+}
+
+/// Pins a loaded program in the place of whatever is pinned there.
+pub(super) fn pin(program: &mut SchedClassifier, pins: &Pins, hook: Hook) -> Result<(), Error> {
+    let (new, place) = (pins.new_program(hook), pins.program(hook));
+    super::pins::remove(&new)?;
+    let doing = || format!("pin program {}", program_name(hook));
+    program.pin(&new).map_err(|error| Error::hook(doing(), error))?;
+    std::fs::rename(&new, &place).map_err(|error| Error::file("pin", &place, error))
+}
+
+/// Name of the program for a hook.
+pub(super) const fn program_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::In => "vnet_in",
+        Hook::Out => "vnet_out",
+    }
+}
+
+/// Tells a lack of memory from everything else. The kernel says so with three numbers: the size
+/// overflows (E2BIG, EINVAL), or there is no such amount (ENOMEM).
+fn refused(error: EbpfError, max_flows: u32) -> Error {
+    const NO_ROOM: [Option<i32>; 3] = [Some(12), Some(7), Some(22)];
+    if let EbpfError::MapError(MapError::CreateError { name, io_error }) = error {
+        return if NO_ROOM.contains(&io_error.raw_os_error()) {
+            Error::Memory { map: name, max_flows, source: io_error }
+        } else {
+            let error = MapError::CreateError { name, io_error };
+            Error::Object(Box::new(EbpfError::MapError(error)))
+        };
+    }
+    Error::Object(Box::new(error))
+}

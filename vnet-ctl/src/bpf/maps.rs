@@ -1,0 +1,175 @@
+//! The maps the control plane writes, opened by their pins.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use ipnet::Ipv4Net;
+use vnet_common::policy::{Config, Link, Source, Sysctl, SysctlName};
+use vnet_common::port::PortPool;
+
+use super::error::{Error, is_absent};
+use super::pins::Pins;
+use crate::state::{read_name, write_name};
+
+/// The maps of one instance.
+#[derive(Clone, Debug)]
+pub struct Maps<'a> {
+    pins: &'a Pins,
+}
+
+impl<'a> Maps<'a> {
+    /// Those pinned there.
+    #[must_use]
+    pub const fn of(pins: &'a Pins) -> Self {
+        Self { pins }
+    }
+
+    /// Opens a map as the type it must have; another record size is an error.
+    pub(super) fn open<M>(&self, name: &str) -> Result<M, Error>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        let opened = MapData::from_pin(self.pins.map(name)).and_then(Map::from_map_data);
+        opened.and_then(M::try_from).map_err(|source| Error::map("open", name, source))
+    }
+
+    fn hash<K: Pod, V: Pod>(&self, name: &str) -> Result<HashMap<MapData, K, V>, Error> {
+        self.open(name)
+    }
+
+    /// `config`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn config(&self) -> Result<Config, Error> {
+        let map: Array<MapData, Config> = self.open("config")?;
+        map.get(&0, 0).map_err(|source| Error::map("read", "config", source))
+    }
+
+    /// Writes `config`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn write_config(&self, config: &Config) -> Result<(), Error> {
+        let mut map: Array<MapData, Config> = self.open("config")?;
+        map.set(0, config, 0).map_err(|source| Error::map("write", "config", source))
+    }
+
+    /// Gives every pool all of its ports.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn fill_pools(&self) -> Result<(), Error> {
+        let mut map: Array<MapData, PortPool> = self.open("pools")?;
+        for index in 0..map.len() {
+            let filled = map.set(index, PortPool::FULL, 0);
+            filled.map_err(|source| Error::map("fill", "pools", source))?;
+        }
+        Ok(())
+    }
+
+    /// `links`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn links(&self) -> Result<BTreeMap<u32, Link>, Error> {
+        let map = self.hash::<u32, Link>("links")?;
+        map.iter().collect::<Result<_, _>>().map_err(|source| Error::map("read", "links", source))
+    }
+
+    /// Writes an entry of `links`.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_link(&self, index: u32, link: &Link) -> Result<(), Error> {
+        let put = self.hash::<u32, Link>("links")?.insert(index, link, 0);
+        put.map_err(|source| Error::map("write", "links", source))
+    }
+
+    /// Removes an entry of `links`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_link(&self, index: u32) -> Result<(), Error> {
+        absent_is_fine("links", self.hash::<u32, Link>("links")?.remove(&index))
+    }
+
+    fn trie(&self) -> Result<LpmTrie<MapData, [u8; 4], Source>, Error> {
+        self.open("sources")
+    }
+
+    /// `sources`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn sources(&self) -> Result<BTreeMap<Ipv4Net, u32>, Error> {
+        let map = self.trie()?;
+        let mut sources = BTreeMap::new();
+        for entry in map.iter() {
+            let (key, source) = entry.map_err(|source| Error::map("read", "sources", source))?;
+            let len = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
+            let net = Ipv4Net::new_assert(Ipv4Addr::from(key.data()), len);
+            sources.insert(net, source.action);
+        }
+        Ok(sources)
+    }
+
+    /// Writes an entry of `sources`.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_source(&self, net: Ipv4Net, action: u32) -> Result<(), Error> {
+        let put = self.trie()?.insert(&key(net), Source { action }, 0);
+        put.map_err(|source| Error::map("write", "sources", source))
+    }
+
+    /// Removes an entry of `sources`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_source(&self, net: Ipv4Net) -> Result<(), Error> {
+        absent_is_fine("sources", self.trie()?.remove(&key(net)))
+    }
+
+    /// `sysctls`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn sysctls(&self) -> Result<BTreeMap<String, Sysctl>, Error> {
+        let map = self.hash::<SysctlName, Sysctl>("sysctls")?;
+        let named = map.iter().map(|entry| entry.map(|(key, value)| (read_name(&key.name), value)));
+        named.collect::<Result<_, _>>().map_err(|source| Error::map("read", "sysctls", source))
+    }
+
+    /// Remembers a sysctl.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_sysctl(&self, name: &str, sysctl: &Sysctl) -> Result<(), Error> {
+        let key = SysctlName { name: write_name(name) };
+        let put = self.hash::<SysctlName, Sysctl>("sysctls")?.insert(key, sysctl, 0);
+        put.map_err(|source| Error::map("write", "sysctls", source))
+    }
+
+    /// Forgets a sysctl.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_sysctl(&self, name: &str) -> Result<(), Error> {
+        let key = SysctlName { name: write_name(name) };
+        absent_is_fine("sysctls", self.hash::<SysctlName, Sysctl>("sysctls")?.remove(&key))
+    }
+}
+
+fn key(net: Ipv4Net) -> Key<[u8; 4]> {
+    Key::new(u32::from(net.prefix_len()), net.network().octets())
+}
+
+/// Removing what is not there is no error: a removal that was cut short is repeated.
+fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error> {
+    let removed = removed.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) });
+    removed.map_err(|source| Error::map("write", map, source))
+}

@@ -1,0 +1,23 @@
+//! Everything about eBPF: the object, its maps, programs and hooks. The only place that names aya.
+
+mod error;
+mod found;
+mod hooks;
+mod load;
+mod lock;
+mod maps;
+mod mount;
+mod object;
+mod pins;
+mod tables;
+
+pub use error::Error;
+pub use found::{Pinned, read};
+pub use hooks::{Former, attach, detach, has_tcx, replace, tcx_programs};
+pub use load::{Loaded, Sizes};
+pub use lock::Lock;
+pub use maps::Maps;
+pub use mount::{is_mounted, mount, reach, unmount};
+pub use object::OBJECT;
+pub use pins::{HOME, Pins, ROOT, instances};
+pub use tables::{Connection, MappingRow, Tables};

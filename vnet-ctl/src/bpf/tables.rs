@@ -1,0 +1,124 @@
+//! The tables the datapath writes, read for people: connections, mappings, counters.
+
+use std::collections::HashMap as Seen;
+
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use vnet_common::account::{Counter, Reason};
+use vnet_common::flow::{Direction, Flow, FlowKey};
+use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
+
+use super::error::Error;
+use super::maps::Maps;
+use super::pins::Pins;
+
+/// A connection: its two entries of `flows4`.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Key of the entry whose direction is out: inside source, and destination.
+    pub key: FlowKey,
+    /// That entry: it carries the outside source.
+    pub out: Flow,
+    /// The entry of the other direction; zero while it is being made or removed.
+    pub back: Flow,
+}
+
+/// A mapping and how many connections use it.
+#[derive(Clone, Copy, Debug)]
+pub struct MappingRow {
+    /// The inside end.
+    pub inside: Endpoint,
+    /// The outside end.
+    pub mapping: Mapping,
+    /// Connections that use it.
+    pub uses: u32,
+}
+
+/// The tables of one instance.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    pins: Pins,
+}
+
+impl Tables {
+    /// Those pinned there.
+    #[must_use]
+    pub const fn of(pins: Pins) -> Self {
+        Self { pins }
+    }
+
+    fn entries(&self) -> Result<Seen<FlowKey, Flow>, Error> {
+        let map: HashMap<MapData, FlowKey, Flow> = Maps::of(&self.pins).open("flows4")?;
+        // An entry that is removed while it is read makes the kernel start anew: keep each once.
+        let entries = map.iter().collect::<Result<_, _>>();
+        entries.map_err(|source| Error::map("read", "flows4", source))
+    }
+
+    /// Every connection.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn connections(&self) -> Result<Vec<Connection>, Error> {
+        let entries = self.entries()?;
+        let out = entries.iter().filter(|(_, flow)| flow.direction == Direction::Out as u8);
+        let joined = out.map(|(key, flow)| {
+            let back = entries.get(&flow.twin(key.proto)).copied().unwrap_or_default();
+            Connection { key: *key, out: *flow, back }
+        });
+        Ok(joined.collect())
+    }
+
+    /// Every mapping.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn mappings(&self) -> Result<Vec<MappingRow>, Error> {
+        let maps = Maps::of(&self.pins);
+        let mappings: HashMap<MapData, Endpoint, Mapping> = maps.open("mappings")?;
+        let owners: Array<MapData, Owner> = maps.open("owners")?;
+        let mut rows = Vec::new();
+        for entry in mappings.iter() {
+            let (inside, mapping) =
+                entry.map_err(|source| Error::map("read", "mappings", source))?;
+            let number = pool::number(inside.outside, inside.proto);
+            let owner = number.map(|pool| owners.get(&owner_index(pool, mapping.port), 0));
+            let owner = owner.transpose().map_err(|source| Error::map("read", "owners", source))?;
+            rows.push(MappingRow { inside, mapping, uses: owner.unwrap_or_default().uses });
+        }
+        Ok(rows)
+    }
+
+    /// How many connections and mappings there are.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn counts(&self) -> Result<(usize, usize), Error> {
+        let maps = Maps::of(&self.pins);
+        let flows: HashMap<MapData, FlowKey, Flow> = maps.open("flows4")?;
+        let mappings: HashMap<MapData, Endpoint, Mapping> = maps.open("mappings")?;
+        let count = |keys: Result<usize, MapError>, map| {
+            keys.map_err(|source| Error::map("read", map, source))
+        };
+        let flows = count(flows.keys().try_fold(0, |n, key| key.map(|_| n + 1)), "flows4")?;
+        let mappings = count(mappings.keys().try_fold(0, |n, key| key.map(|_| n + 1)), "mappings")?;
+        Ok((flows / 2, mappings))
+    }
+
+    /// Every counter, summed over the processors, in the order of [`Reason::ALL`].
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<(Reason, Counter)>, Error> {
+        let map: PerCpuArray<MapData, Counter> = Maps::of(&self.pins).open("counters")?;
+        let sum = |reason: Reason| {
+            let values = map.get(&(reason as u32), 0)?;
+            let mut sum = Counter::default();
+            for value in values.iter() {
+                sum.packets = sum.packets.wrapping_add(value.packets);
+                sum.bytes = sum.bytes.wrapping_add(value.bytes);
+            }
+            Ok::<_, MapError>((reason, sum))
+        };
+        let all = Reason::ALL.into_iter().map(sum).collect::<Result<_, _>>();
+        all.map_err(|source| Error::map("read", "counters", source))
+    }
+}

@@ -1,0 +1,127 @@
+//! `vnetctl attach`
+
+use serde::Serialize;
+
+use super::output::Output;
+use crate::exit::Exit;
+use crate::reconcile::{self, Error, Report};
+use crate::spec::{self, Words};
+
+const EXAMPLES: &str = "\
+Examples:
+  vnetctl attach --nat eth0
+  vnetctl attach --nat eth0 --inside 10.0.0.0/8 --inside 192.168.0.0/16
+  vnetctl attach --nat eth0 --inside lan0 --ports 32768-60999
+  vnetctl attach --nat eth0 --address 203.0.113.7 --dry-run
+
+Attaching again with the same words changes nothing; with others it changes the running instance
+in place, and connections live on. Attaching after a crash repairs.";
+
+/// Translate what leaves by a device (NAT), until it is detached
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The uplink: traffic that leaves by this device is translated
+    #[arg(long, value_name = "DEV")]
+    nat: String,
+    /// Who is inside: a prefix of sources, or a device they come in by; repeat for more
+    /// [default: everybody]
+    #[arg(long, value_name = "CIDR|DEV")]
+    inside: Vec<String>,
+    /// Outside ports to hand out [default: 1024-65535]
+    #[arg(long, value_name = "A-B")]
+    ports: Option<String>,
+    /// Outside address [default: the first global address of the uplink]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Name of the instance
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    instance: String,
+    /// Connections to make room for; fixed while the instance lives [default: 262144]
+    #[arg(long, value_name = "N")]
+    max_flows: Option<String>,
+    /// Idle time of a UDP mapping, seconds [default: 300]
+    #[arg(long, value_name = "S")]
+    timeout_udp: Option<String>,
+    /// Idle time of an ICMP query, seconds [default: 60]
+    #[arg(long, value_name = "S")]
+    timeout_icmp: Option<String>,
+    /// Idle time of an established TCP connection, seconds [default: 7440]
+    #[arg(long, value_name = "S")]
+    timeout_tcp_established: Option<String>,
+    /// Idle time of a half-open or closing TCP connection, seconds [default: 240]
+    #[arg(long, value_name = "S")]
+    timeout_tcp_transitory: Option<String>,
+    /// Rest of a port before another host may get it, seconds [default: 120]
+    #[arg(long, value_name = "S")]
+    port_rest: Option<String>,
+    /// Level of the datapath's log, read by `vnetctl log`: off, error, warn, info, debug, trace;
+    /// off costs nothing [default: off]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    fn words(&self) -> Words {
+        Words {
+            nat: self.nat.clone(),
+            inside: self.inside.clone(),
+            ports: self.ports.clone(),
+            address: self.address.clone(),
+            instance: self.instance.clone(),
+            max_flows: self.max_flows.clone(),
+            udp: self.timeout_udp.clone(),
+            icmp: self.timeout_icmp.clone(),
+            tcp_established: self.timeout_tcp_established.clone(),
+            tcp_transitory: self.timeout_tcp_transitory.clone(),
+            port_rest: self.port_rest.clone(),
+            log_level: self.log_level.clone(),
+        }
+    }
+}
+
+pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
+    let wish = spec::Attach::parse(&args.words()).map_err(Error::Faults)?;
+    let report = reconcile::attach(&wish, args.dry_run).await?;
+    let done = format!("attached: {} translates, instance '{}'", wish.uplink, wish.instance);
+    print(&report, &done, output)?;
+    Ok(Exit::Ok)
+}
+
+/// A report in JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    applied: bool,
+    changed: bool,
+    steps: Vec<String>,
+    notes: &'a [String],
+    warnings: &'a [String],
+}
+
+/// Shows what was done; `done` is the sentence for when something was.
+pub(super) fn print(report: &Report, done: &str, output: &Output) -> Result<(), Error> {
+    let steps: Vec<_> = report.steps.iter().map(ToString::to_string).collect();
+    for sentence in report.notes.iter().chain(&report.warnings) {
+        output.note(sentence);
+    }
+    let row = Row {
+        applied: report.applied,
+        changed: report.applied && !steps.is_empty(),
+        steps: steps.clone(),
+        notes: &report.notes,
+        warnings: &report.warnings,
+    };
+    output.print(&row, || match (report.applied, steps.is_empty()) {
+        (_, true) => "nothing to do\n".to_owned(),
+        (true, false) => format!("{done}\n"),
+        (false, false) => listed(&steps),
+    })
+}
+
+fn listed(steps: &[String]) -> String {
+    let lines = steps.iter().enumerate().map(|(at, step)| format!("{:>3}  {step}\n", at + 1));
+    lines.chain([format!("{} steps, none of them executed\n", steps.len())]).collect()
+}

@@ -1,0 +1,46 @@
+//! `vnetctl detach`
+
+use super::attach::print;
+use super::named;
+use super::output::Output;
+use crate::exit::Exit;
+use crate::fault::Fault;
+use crate::reconcile::{self, Error, Target};
+use crate::spec;
+
+const EXAMPLES: &str = "\
+Examples:
+  vnetctl detach eth0
+  vnetctl detach --all                   every instance of this network namespace
+  vnetctl detach --all --instance lab    that instance, even when its device is gone";
+
+/// Stop translating, and put everything back as it was
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The uplink
+    #[arg(value_name = "DEV", conflicts_with = "all")]
+    device: Option<String>,
+    /// Everything: all instances, or all of the named one
+    #[arg(long)]
+    all: bool,
+    /// Only this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
+    let instance = named(args.instance.as_ref())?;
+    let target = match (&args.device, args.all, instance) {
+        (Some(device), _, instance) => Target::Device(spec::device_name(device)?, instance),
+        (None, true, Some(instance)) => Target::Instance(instance),
+        (None, true, None) => Target::All,
+        (None, false, _) => return Err(Fault::DetachWhat.into()),
+    };
+    let report = reconcile::detach(&target, args.dry_run).await?;
+    print(&report, "detached: everything is as it was before", output)?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,149 @@
+//! `vnetctl flows`
+
+use vnet_common::tcp::State;
+
+use super::named;
+use super::output::Output;
+use super::table::{Align, duration, grouped, table};
+use crate::exit::Exit;
+use crate::fault::Fault;
+use crate::reconcile::Error;
+use crate::spec::{number, prefix};
+use crate::view::{self, By, Filter, FlowRow};
+
+const EXAMPLES: &str = "\
+Examples:
+  vnetctl flows
+  vnetctl flows --top 10 --by bytes
+  vnetctl flows --src 10.0.0.0/24 --proto tcp --state ESTABLISHED";
+
+/// Connections that are translated now, one line each
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Only this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Only the N busiest
+    #[arg(long, value_name = "N")]
+    top: Option<String>,
+    /// What makes them busy [default with --top: bytes]
+    #[arg(long, value_name = "packets|bytes")]
+    by: Option<String>,
+    /// Only inside sources in this prefix
+    #[arg(long, value_name = "CIDR")]
+    src: Option<String>,
+    /// Only destinations in this prefix
+    #[arg(long, value_name = "CIDR")]
+    dst: Option<String>,
+    /// Only this inside source port
+    #[arg(long, value_name = "PORT")]
+    sport: Option<String>,
+    /// Only this destination port
+    #[arg(long, value_name = "PORT")]
+    dport: Option<String>,
+    /// Only this protocol
+    #[arg(long, value_name = "tcp|udp|icmp")]
+    proto: Option<String>,
+    /// Only this state, such as ESTABLISHED
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+}
+
+pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
+    let filter = filter(args).map_err(Error::Faults)?;
+    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
+    let rows = view::flows(&instances, &filter)?;
+    output.print(&rows, || text(&rows))?;
+    Ok(Exit::Ok)
+}
+
+/// The filter that was typed, or every fault in it.
+fn filter(args: &Args) -> Result<Filter, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let filter = Filter {
+        src: keep(args.src.as_ref(), prefix, &mut faults),
+        dst: keep(args.dst.as_ref(), prefix, &mut faults),
+        sport: keep(args.sport.as_ref(), |word| port("--sport", word), &mut faults),
+        dport: keep(args.dport.as_ref(), |word| port("--dport", word), &mut faults),
+        proto: keep(args.proto.as_ref(), proto, &mut faults),
+        state: keep(args.state.as_ref(), state, &mut faults),
+        by: keep(args.by.as_ref(), by, &mut faults).or(args.top.as_ref().map(|_| By::Bytes)),
+        top: keep(args.top.as_ref(), top, &mut faults),
+    };
+    if faults.is_empty() { Ok(filter) } else { Err(faults) }
+}
+
+fn keep<T>(
+    word: Option<&String>,
+    read: impl Fn(&str) -> Result<T, Fault>,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    read(word?).map_err(|fault| faults.push(fault)).ok()
+}
+
+fn port(option: &'static str, word: &str) -> Result<u16, Fault> {
+    let port = number(option, word, 0, u16::MAX.into())?;
+    Ok(u16::try_from(port).unwrap_or(u16::MAX))
+}
+
+fn top(word: &str) -> Result<usize, Fault> {
+    Ok(number("--top", word, 1, u32::MAX)? as usize)
+}
+
+fn proto(word: &str) -> Result<&'static str, Fault> {
+    let known = ["tcp", "udp", "icmp"].into_iter().find(|known| *known == word);
+    known.ok_or_else(|| odd("--proto", word, "take tcp, udp or icmp"))
+}
+
+fn by(word: &str) -> Result<By, Fault> {
+    match word {
+        "packets" => Ok(By::Packets),
+        "bytes" => Ok(By::Bytes),
+        _ => Err(odd("--by", word, "take packets or bytes")),
+    }
+}
+
+fn state(word: &str) -> Result<State, Fault> {
+    let known = State::ALL.into_iter().find(|state| state.name().eq_ignore_ascii_case(word));
+    known.ok_or_else(|| odd("--state", word, "take a state as `vnetctl flows` prints it"))
+}
+
+fn odd(option: &'static str, word: &str, hint: &'static str) -> Fault {
+    Fault::Word { option, given: word.to_owned(), hint }
+}
+
+const COLUMNS: [(&str, Align); 10] = [
+    ("proto", Align::Left),
+    ("inside", Align::Left),
+    ("destination", Align::Left),
+    ("outside", Align::Left),
+    ("state", Align::Left),
+    ("packets out/in", Align::Right),
+    ("bytes out/in", Align::Right),
+    ("age", Align::Right),
+    ("idle", Align::Right),
+    ("left", Align::Right),
+];
+
+pub(super) fn text(rows: &[FlowRow]) -> String {
+    if rows.is_empty() {
+        return "no flows\n".to_owned();
+    }
+    let cells = |row: &FlowRow| {
+        let host = if row.host { " (host)" } else { "" };
+        vec![
+            row.proto.to_owned(),
+            format!("{}:{}{host}", row.src, row.sport),
+            format!("{}:{}", row.dst, row.dport),
+            format!("{}:{}", row.outside, row.outside_port),
+            row.state.to_owned(),
+            format!("{}/{}", grouped(row.packets_out), grouped(row.packets_in)),
+            format!("{}/{}", grouped(row.bytes_out), grouped(row.bytes_in)),
+            duration(row.age_s),
+            duration(row.idle_s),
+            duration(row.left_s),
+        ]
+    };
+    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,48 @@
+//! `vnetctl mappings`
+
+use super::named;
+use super::output::Output;
+use super::table::{Align, duration, table};
+use crate::exit::Exit;
+use crate::reconcile::Error;
+use crate::view::{self, MappingRow};
+
+/// Who inside has which port outside
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  vnetctl mappings\n  vnetctl -j mappings")]
+pub(super) struct Args {
+    /// Only this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
+    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
+    let rows = view::mappings(&instances)?;
+    output.print(&rows, || text(&rows))?;
+    Ok(Exit::Ok)
+}
+
+const COLUMNS: [(&str, Align); 5] = [
+    ("proto", Align::Left),
+    ("inside", Align::Left),
+    ("outside", Align::Left),
+    ("flows", Align::Right),
+    ("age", Align::Right),
+];
+
+fn text(rows: &[MappingRow]) -> String {
+    if rows.is_empty() {
+        return "no mappings\n".to_owned();
+    }
+    let cells = |row: &MappingRow| {
+        vec![
+            row.proto.to_owned(),
+            format!("{}:{}", row.src, row.sport),
+            format!("{}:{}", row.outside, row.outside_port),
+            row.flows.to_string(),
+            duration(row.age_s),
+        ]
+    };
+    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,140 @@
+//! What is typed and what is shown: one file for each command.
+
+mod attach;
+mod completions;
+mod counters;
+mod detach;
+mod flows;
+mod man;
+mod mappings;
+mod output;
+mod status;
+mod table;
+
+use std::io;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::Exit;
+use crate::fault::Fault;
+use crate::reconcile::Error;
+use crate::spec;
+use output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  vnetctl attach --nat eth0        translate everything that leaves by eth0
+  vnetctl status                   what is attached, and whether it is well
+  vnetctl flows --top 10           the ten busiest connections
+  vnetctl counters                 what happened to packets, by reason
+  vnetctl detach eth0              everything back as it was";
+
+/// vnet: NAT in the kernel's fast path, by eBPF. Nothing runs in the background: programs and
+/// tables stay in the kernel until they are detached.
+#[derive(Debug, Parser)]
+#[command(name = "vnetctl", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{}", Exit::table()))]
+pub struct Cli {
+    /// Print JSON, also for errors
+    #[arg(short, long, global = true)]
+    json: bool,
+    /// Indent the JSON
+    #[arg(short, long, global = true)]
+    pretty: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Attach(attach::Args),
+    Detach(detach::Args),
+    Status(status::Args),
+    Flows(flows::Args),
+    Mappings(mappings::Args),
+    Counters(counters::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Runs the command line of this process to its end.
+pub async fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    listen();
+    let output = Output { json: cli.json, pretty: cli.pretty };
+    match dispatch(&cli.command, &output).await {
+        Ok(exit) => exit,
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => {
+            output.error(error.exit(), &error.sentences());
+            error.exit()
+        }
+    }
+}
+
+async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
+    match command {
+        Command::Attach(args) => attach::run(args, output).await,
+        Command::Detach(args) => detach::run(args, output).await,
+        Command::Status(args) => status::run(args, output).await,
+        Command::Flows(args) => flows::run(args, output).await,
+        Command::Mappings(args) => mappings::run(args, output).await,
+        Command::Counters(args) => counters::run(args, output).await,
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    }
+}
+
+/// Help and version are no errors; everything else clap says is a wrong command line.
+fn refuse(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // A reader that went away is no failure.
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    let wants_json = std::env::args().any(|arg| {
+        arg == "--json" || (arg.starts_with('-') && !arg.starts_with("--") && arg.contains('j'))
+    });
+    if wants_json {
+        let text = error.to_string();
+        let sentence = text.trim().trim_start_matches("error: ").to_owned();
+        Output { json: true, pretty: false }.error(Exit::Usage, &[sentence]);
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// `VNET_LOG=debug` shows what vnetctl itself does, step by step, on stderr.
+fn listen() {
+    let filter = EnvFilter::try_from_env("VNET_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Fails only when somebody else listens already, as in tests.
+    let _ = subscriber.try_init();
+}
+
+/// The command line's definition, from which completions and man pages are made.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// The instance that was named, if one was.
+fn named(instance: Option<&String>) -> Result<Option<spec::Instance>, Error> {
+    let parsed = instance.map(|name| spec::Instance::parse(name)).transpose();
+    parsed.map_err(|fault: Fault| fault.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+}

@@ -1,0 +1,72 @@
+//! `vnetctl status`
+
+use std::fmt::Write as _;
+
+use super::named;
+use super::output::Output;
+use super::table::grouped;
+use crate::exit::Exit;
+use crate::reconcile::Error;
+use crate::spec::Hook;
+use crate::view::{self, Health, InstanceRow};
+
+/// What is attached, and whether it is well
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  vnetctl status\n  vnetctl -j -p status --instance default")]
+pub(super) struct Args {
+    /// Only this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
+    let rows = view::status(named(args.instance.as_ref())?.as_ref()).await?;
+    output.print(&rows, || {
+        if rows.is_empty() {
+            "nothing is attached\n".to_owned()
+        } else {
+            rows.iter().map(text).collect::<Vec<_>>().join("\n")
+        }
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn text(row: &InstanceRow) -> String {
+    let health = match row.health {
+        Health::Ok => "ok",
+        Health::Broken => "BROKEN",
+        Health::Elsewhere => "in another network namespace",
+    };
+    let mut text = format!("instance {}: {health}\n", row.instance);
+    // Writing to a String cannot fail.
+    for problem in &row.problems {
+        let _ = writeln!(text, "  problem   {problem}");
+    }
+    for device in &row.devices {
+        let hooks: Vec<_> = device.hooks.iter().copied().map(Hook::name).collect();
+        let hooks = if hooks.is_empty() { "nothing".to_owned() } else { hooks.join(" and ") };
+        let _ = write!(text, "  {:<8}  {} (index {})", device.role, device.ifname, device.ifindex);
+        let _ = writeln!(text, ", {hooks} attached by {}", device.via);
+    }
+    if let Some(outside) = row.outside {
+        let _ = writeln!(text, "  outside   {outside}, ports {}", row.ports);
+    }
+    for inside in &row.inside {
+        let _ = writeln!(text, "  sources   {} {}", inside.prefix, inside.action);
+    }
+    let (flows, max) = (grouped(row.flows as u64), grouped(row.max_flows.into()));
+    let _ =
+        writeln!(text, "  flows     {flows} of {max}, {} mappings", grouped(row.mappings as u64));
+    let _ = writeln!(
+        text,
+        "  timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s",
+        row.timeout_udp_s,
+        row.timeout_icmp_s,
+        row.timeout_tcp_established_s,
+        row.timeout_tcp_transitory_s,
+        row.port_rest_s
+    );
+    let _ = writeln!(text, "  log       {}", row.log_level.name());
+    let _ = writeln!(text, "  pins      {}", row.pins);
+    text
+}

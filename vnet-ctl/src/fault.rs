@@ -1,0 +1,238 @@
+//! What can be wrong with a wish, one sentence each: what is wrong, and what to do about it.
+//!
+//! A command collects every fault it can find before it touches anything, and reports them all.
+
+use std::net::Ipv4Addr;
+
+use thiserror::Error;
+
+use crate::exit::Exit;
+
+/// A reason why a wish is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// `--instance` is no name.
+    #[error("instance name '{0}' is not usable: take 1 to 32 of a-z, 0-9, '_' and '-'")]
+    InstanceName(String),
+    /// A device's name cannot be one.
+    #[error("'{0}' cannot be the name of a network device: 1 to 15 bytes without '/' or blanks")]
+    DeviceName(String),
+    /// `--ports` makes no sense.
+    #[error(
+        "--ports {0}: give a range such as 1024-65535, first port at least 1 and not above the last"
+    )]
+    Ports(String),
+    /// `--address` makes no sense.
+    #[error("--address {0}: give one IPv4 address of the device, such as 203.0.113.7")]
+    AddressWord(String),
+    /// `--inside` is neither prefix nor device.
+    #[error("--inside {0}: give an IPv4 prefix such as 10.0.0.0/8, or the name of a device")]
+    Inside(String),
+    /// `--inside` has bits beyond its length.
+    #[error("--inside {given}: host bits are set; say {meant}")]
+    InsideHostBits {
+        /// What was typed.
+        given: String,
+        /// What it would have to be.
+        meant: String,
+    },
+    /// `--inside` names the uplink.
+    #[error("--inside {0}: that is the uplink itself; name the devices behind it")]
+    InsideIsUplink(String),
+    /// A number is no number or out of its range.
+    #[error("{option} {given}: give a number from {min} to {max}")]
+    Number {
+        /// The option.
+        option: &'static str,
+        /// What was typed.
+        given: String,
+        /// Least value.
+        min: u32,
+        /// Greatest value.
+        max: u32,
+    },
+    /// `--log-level` is no level.
+    #[error("--log-level {0}: take off, error, warn, info, debug or trace")]
+    LogLevel(String),
+    /// A filter or other word makes no sense.
+    #[error("{option} {given}: {hint}")]
+    Word {
+        /// The option.
+        option: &'static str,
+        /// What was typed.
+        given: String,
+        /// What would be right.
+        hint: &'static str,
+    },
+    /// Capabilities are missing.
+    #[error("not allowed: this needs {missing}; run it as root (sudo vnetctl …)")]
+    Permission {
+        /// Names of what is missing.
+        missing: String,
+    },
+    /// The device is not there.
+    #[error("no device '{name}' in this network namespace; there are: {present}")]
+    NoDevice {
+        /// The name.
+        name: String,
+        /// The names that are there.
+        present: String,
+    },
+    /// The device's link layer is not known.
+    #[error(
+        "device '{0}' is neither Ethernet nor a plain IP tunnel: vnet cannot find the IP header on it"
+    )]
+    LinkLayer(String),
+    /// The device has no usable address.
+    #[error(
+        "device '{0}' has no global IPv4 address; add one (ip address add … dev {0}) and attach again"
+    )]
+    NoAddress(String),
+    /// The wanted outside address is not there.
+    #[error("address {address} is not on device '{device}', which has: {present}")]
+    AddressNotThere {
+        /// The address.
+        address: Ipv4Addr,
+        /// The device.
+        device: String,
+        /// The addresses that are there.
+        present: String,
+    },
+    /// Somebody else's program.
+    #[error(
+        "device '{device}' already has {what}; vnet never touches what is not its own: remove it or take another device"
+    )]
+    Foreign {
+        /// The device.
+        device: String,
+        /// Kind and name of what is there.
+        what: String,
+    },
+    /// The device belongs to another instance.
+    #[error(
+        "device '{device}' is already managed by instance '{instance}': detach it there first (vnetctl detach {device} --instance {instance})"
+    )]
+    OtherInstance {
+        /// The device.
+        device: String,
+        /// The instance that has it.
+        instance: String,
+    },
+    /// The instance has another uplink.
+    #[error(
+        "instance '{instance}' already translates on '{uplink}': one uplink for each instance; use --instance with another name, or detach {uplink} first"
+    )]
+    SecondUplink {
+        /// The instance.
+        instance: String,
+        /// Its uplink.
+        uplink: String,
+    },
+    /// Another instance hands out the same ports of the same address.
+    #[error(
+        "instance '{instance}' already hands out ports {ports} of {address}: choose --ports that do not overlap"
+    )]
+    Overlap {
+        /// The instance.
+        instance: String,
+        /// Its ports.
+        ports: String,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// The instance lives elsewhere.
+    #[error(
+        "instance '{0}' is in use in another network namespace: run vnetctl there (nsenter --net=/run/netns/NAME vnetctl …), or use --instance with another name"
+    )]
+    OtherNamespace(String),
+    /// The size of running maps cannot change.
+    #[error(
+        "instance '{instance}' was made for {found} flows, and the size of running maps cannot change: detach it first, then attach with --max-flows {wanted}"
+    )]
+    MaxFlows {
+        /// The instance.
+        instance: String,
+        /// What it has.
+        found: u32,
+        /// What was wished.
+        wanted: u32,
+    },
+    /// The maps are of another version.
+    #[error(
+        "instance '{instance}' was made by another version of vnet ({found}; this one makes {ours}): detach it first (vnetctl detach --all --instance {instance}), then attach again"
+    )]
+    Version {
+        /// The instance.
+        instance: String,
+        /// What was found.
+        found: String,
+        /// What this binary makes.
+        ours: String,
+    },
+    /// The kernel lacks something.
+    #[error(
+        "this kernel lacks {feature}: vnet needs Linux 6.1 or newer with {needs}; `vnetctl doctor` shows everything it lacks"
+    )]
+    Unsupported {
+        /// What is missing.
+        feature: String,
+        /// What would bring it.
+        needs: String,
+    },
+    /// There is no such instance.
+    #[error("there is no instance '{0}'; `vnetctl status` lists what is attached")]
+    NoInstance(String),
+    /// The device is not the instance's.
+    #[error(
+        "nothing is attached to '{device}' in instance '{instance}'; `vnetctl status` lists what is attached"
+    )]
+    NotAttached {
+        /// The device.
+        device: String,
+        /// The instance.
+        instance: String,
+    },
+    /// The device is no instance's uplink.
+    #[error("nothing is attached to '{0}'; `vnetctl status` lists what is attached")]
+    NothingOn(String),
+    /// Nothing is attached at all.
+    #[error("nothing is attached")]
+    Nothing,
+    /// Neither a device nor `--all`.
+    #[error("name the uplink to detach, or say --all")]
+    DetachWhat,
+}
+
+impl Fault {
+    /// The exit code it leads to.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::InstanceName(_)
+            | Self::DeviceName(_)
+            | Self::Ports(_)
+            | Self::AddressWord(_)
+            | Self::Inside(_)
+            | Self::InsideHostBits { .. }
+            | Self::InsideIsUplink(_)
+            | Self::Number { .. }
+            | Self::LogLevel(_)
+            | Self::Word { .. }
+            | Self::DetachWhat => Exit::Usage,
+            Self::Permission { .. } => Exit::Permission,
+            Self::NoDevice { .. } => Exit::NoDevice,
+            Self::NoAddress(_) | Self::AddressNotThere { .. } => Exit::Address,
+            Self::Foreign { .. }
+            | Self::OtherInstance { .. }
+            | Self::SecondUplink { .. }
+            | Self::Overlap { .. }
+            | Self::MaxFlows { .. }
+            | Self::OtherNamespace(_) => Exit::Busy,
+            Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
+            Self::Version { .. } => Exit::Version,
+            Self::NoInstance(_) | Self::NotAttached { .. } | Self::NothingOn(_) | Self::Nothing => {
+                Exit::NotAttached
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Facts: devices, their addresses, their qdiscs and filters.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+
+use super::{Doing as _, Error, Netlink};
+use crate::spec::Hook;
+use crate::state::{Device, Filter, Tc};
+
+/// Bytes of an Ethernet header.
+const ETHERNET_HEADER: u32 = 14;
+
+impl Netlink {
+    /// Every device with its IPv4 addresses.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub async fn devices(&self) -> Result<BTreeMap<u32, Device>, Error> {
+        let links = self.handle.link().get().execute();
+        let links: Vec<_> = links.try_collect().await.doing(|| "list devices".to_owned())?;
+        let mut devices: BTreeMap<_, _> =
+            links.iter().map(|link| (link.header.index, device(link))).collect();
+        let addresses = self.handle.address().get().execute();
+        let addresses: Vec<_> =
+            addresses.try_collect().await.doing(|| "list addresses".to_owned())?;
+        for message in &addresses {
+            let Some(device) = devices.get_mut(&message.header.index) else { continue };
+            device.addresses.extend(address(message));
+        }
+        Ok(devices)
+    }
+
+    /// The `clsact` (or `ingress`) qdisc of a device and all filters on it.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub async fn tc(&self, index: u32) -> Result<Tc, Error> {
+        let qdiscs = self.handle.qdisc().get().index(index.cast_signed()).execute();
+        let doing = || format!("list the qdiscs of device {index}");
+        let qdiscs: Vec<_> = qdiscs.try_collect().await.doing(doing)?;
+        let ours = |message: &&TcMessage| {
+            message.header.index == index.cast_signed() && message.header.parent == TcHandle::CLSACT
+        };
+        let qdisc = qdiscs.iter().find(ours).map(|message| kind(message).to_owned());
+        let mut filters = Vec::new();
+        if qdisc.is_some() {
+            for hook in Hook::ALL {
+                filters.extend(self.filters(index, hook).await?);
+            }
+        }
+        Ok(Tc { qdisc, filters, tcx: Vec::new() })
+    }
+
+    async fn filters(&self, index: u32, hook: Hook) -> Result<Vec<Filter>, Error> {
+        let request = self.handle.traffic_filter(index.cast_signed()).get();
+        let request = match hook {
+            Hook::In => request.ingress(),
+            Hook::Out => request.egress(),
+        };
+        let doing = || format!("list the filters of device {index}");
+        let found: Vec<_> = request.execute().try_collect().await.doing(doing)?;
+        // A classifier also reports itself without a handle; only its filters have one.
+        let filters = found.iter().filter(|message| u32::from(message.header.handle) != 0);
+        Ok(filters.map(|message| filter(message, hook)).collect())
+    }
+}
+
+/// The first attribute that `pick` takes.
+fn first<'a, A, T: 'a>(attributes: &'a [A], pick: impl Fn(&'a A) -> Option<T>) -> Option<T> {
+    attributes.iter().find_map(pick)
+}
+
+fn device(message: &LinkMessage) -> Device {
+    let name = first(&message.attributes, |attribute| {
+        if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None }
+    });
+    let header = header(message.header.link_layer_type);
+    Device { name: name.unwrap_or_default(), header, addresses: Vec::new() }
+}
+
+/// Bytes of link header of devices with that kind of link layer; `None` when it is not known.
+fn header(layer: LinkLayerType) -> Option<u32> {
+    const ETHERNET: [LinkLayerType; 2] = [LinkLayerType::Ether, LinkLayerType::Loopback];
+    const BARE: [LinkLayerType; 5] = [
+        LinkLayerType::None,
+        LinkLayerType::Ppp,
+        LinkLayerType::Tunnel,
+        LinkLayerType::Ipgre,
+        LinkLayerType::Rawip,
+    ];
+    if ETHERNET.contains(&layer) {
+        Some(ETHERNET_HEADER)
+    } else {
+        BARE.contains(&layer).then_some(0)
+    }
+}
+
+fn address(message: &AddressMessage) -> Option<(Ipv4Addr, bool)> {
+    if message.header.family != AddressFamily::Inet {
+        return None;
+    }
+    // On point-to-point devices ADDRESS is the other end; LOCAL is always ours.
+    let local = first(&message.attributes, |attribute| {
+        if let AddressAttribute::Local(IpAddr::V4(own)) = attribute { Some(*own) } else { None }
+    });
+    local.map(|own| (own, message.header.scope == AddressScope::Universe))
+}
+
+fn kind(message: &TcMessage) -> &str {
+    let kind = first(&message.attributes, |attribute| {
+        if let TcAttribute::Kind(kind) = attribute { Some(kind.as_str()) } else { None }
+    });
+    kind.unwrap_or_default()
+}
+
+fn filter(message: &TcMessage, hook: Hook) -> Filter {
+    let options = first(&message.attributes, |attribute| {
+        if let TcAttribute::Options(options) = attribute { Some(options.as_slice()) } else { None }
+    });
+    let options = options.unwrap_or_default();
+    let name = first(options, |option| {
+        let TcOption::Bpf(TcFilterBpfOption::ProgName(name)) = option else { return None };
+        Some(name.clone())
+    });
+    let program = first(options, |option| {
+        let TcOption::Bpf(TcFilterBpfOption::ProgId(id)) = option else { return None };
+        Some(*id)
+    });
+    Filter {
+        hook,
+        priority: TcHandle::from(message.header.info).major,
+        handle: message.header.handle.into(),
+        kind: kind(message).to_owned(),
+        name: name.unwrap_or_default(),
+        program,
+    }
+}

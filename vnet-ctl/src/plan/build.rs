@@ -1,0 +1,155 @@
+//! The plan that makes an instance, or changes a running one in place.
+
+use vnet_common::policy::{Config, link_flag};
+
+use super::remove::{clsact_goes, link_of};
+use super::step::{Plan, Step};
+use crate::spec::Hook;
+use crate::state::{Host, IP_FORWARD, Instance, Running, Way};
+
+/// Steps from `found` (nothing, or a complete and living instance) to `wanted`.
+#[must_use]
+pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
+    let mut plan = Plan::default();
+    let fresh = Instance::empty(wanted.name.clone());
+    let before = found.unwrap_or(&fresh);
+    if found.is_none() {
+        plan.push(Step::MakeDirectory, Step::RemoveDirectory);
+        let max_flows = wanted.config.max_flows;
+        plan.push(Step::MakeMaps { max_flows }, Step::RemoveMaps);
+        plan.push_final(Step::FillPools);
+    }
+    put_tables(&mut plan, wanted, before);
+    if found.is_none() {
+        // From here on the instance is complete; what follows is remembered in it.
+        plan.push(Step::WriteConfig(wanted.config), Step::WriteConfig(fresh.config));
+    }
+    forwarding(&mut plan, wanted, before, host);
+    programs(&mut plan, wanted, before);
+    hooks(&mut plan, wanted, before, host);
+    drop_rest(&mut plan, wanted, before, host);
+    if found.is_some() && (!plan.steps.is_empty() || !same_config(&wanted.config, &before.config)) {
+        // Last: the datapath sees the new epoch only when everything it stands for is there.
+        let config = Config { epoch: before.config.epoch.wrapping_add(1), ..wanted.config };
+        plan.push(Step::WriteConfig(config), Step::WriteConfig(before.config));
+    }
+    plan
+}
+
+fn same_config(wanted: &Config, found: &Config) -> bool {
+    Config { epoch: 0, ..*wanted } == Config { epoch: 0, ..*found }
+}
+
+/// Entries that are new or different.
+fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    for (net, action) in &wanted.sources {
+        let old = before.sources.get(net);
+        if old != Some(action) {
+            let undo = old.map_or(Step::DropSource(*net), |old| Step::PutSource(*net, *old));
+            plan.push(Step::PutSource(*net, *action), undo);
+        }
+    }
+    for (index, link) in &wanted.links {
+        let old = before.links.get(index);
+        if old != Some(link) {
+            let undo = old.map_or(Step::DropLink(*index), |old| Step::PutLink(*index, *old));
+            plan.push(Step::PutLink(*index, *link), undo);
+        }
+    }
+}
+
+/// Everything is remembered before `ip_forward` is written, because that resets the others.
+fn forwarding(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
+    let new = wanted.sysctls.iter().filter(|(name, _)| !before.sysctls.contains_key(*name));
+    for (name, sysctl) in new.clone() {
+        plan.push(Step::RememberSysctl(name.clone(), *sysctl), Step::ForgetSysctl(name.clone()));
+    }
+    if host.sysctls.get(IP_FORWARD) != Some(&0) {
+        return;
+    }
+    // Undone last to first: ip_forward falls back to 0, then those that forwarded alone rise.
+    for (name, sysctl) in new.filter(|(name, _)| name.as_str() != IP_FORWARD) {
+        plan.push(
+            Step::SetSysctl(name.clone(), sysctl.set),
+            Step::SetSysctl(name.clone(), sysctl.before),
+        );
+    }
+    let name = IP_FORWARD.to_owned();
+    plan.push(Step::SetSysctl(name.clone(), 1), Step::SetSysctl(name, 0));
+}
+
+fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    let log_level = wanted.config.log_level;
+    let same = before.programs.is_some()
+        && (wanted.programs.is_none() || wanted.programs == before.programs)
+        && before.config.log_level == log_level;
+    if !same {
+        let undo =
+            if before.programs.is_some() { Step::PutBackPrograms } else { Step::UnpinPrograms };
+        plan.push(Step::LoadPrograms { log_level }, undo);
+    }
+    for ((index, hook), running) in &before.hooks {
+        let stays = wanted.hooks.contains_key(&(*index, *hook));
+        let outdated = match running {
+            Running::Current => !same,
+            Running::Old => true,
+            Running::Gone => false,
+        };
+        if stays && outdated {
+            let way = Way::of(&link_of(before, *index), *hook);
+            // Taken back after the former programs are pinned again it would be the same step;
+            // the order of undoing is the reverse, so the executor keeps the former ones open.
+            plan.push(Step::Replace(*index, *hook, way), Step::Replace(*index, *hook, way));
+        }
+    }
+}
+
+/// Hooks that are missing, last of all.
+fn hooks(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
+    for (index, link) in &wanted.links {
+        let has_qdisc = host.tc.get(index).is_some_and(|tc| tc.qdisc.is_some());
+        if link.flags & link_flag::CLSACT != 0 && !has_qdisc {
+            plan.push(Step::AddClsact(*index), Step::RemoveClsact(*index));
+        }
+        for hook in Hook::ALL {
+            let way = Way::of(link, hook);
+            match before.hooks.get(&(*index, hook)) {
+                Some(Running::Current | Running::Old) => continue,
+                Some(Running::Gone) => plan.push_final(Step::Detach(*index, hook, way)),
+                None => {}
+            }
+            plan.push(Step::Attach(*index, hook, way), Step::Detach(*index, hook, way));
+        }
+    }
+}
+
+/// What is there and no longer wanted, in the reverse order of its making.
+fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
+    let unwanted = |index: &u32, hook: Option<Hook>| match hook {
+        Some(hook) => !wanted.hooks.contains_key(&(*index, hook)),
+        None => !wanted.links.contains_key(index),
+    };
+    for ((index, hook), running) in &before.hooks {
+        if unwanted(index, Some(*hook)) {
+            let way = Way::of(&link_of(before, *index), *hook);
+            let step = Step::Detach(*index, *hook, way);
+            match running {
+                Running::Gone => plan.push_final(step),
+                Running::Current | Running::Old => {
+                    plan.push(step, Step::Attach(*index, *hook, way));
+                }
+            }
+        }
+    }
+    for (index, link) in before.links.iter().filter(|(index, _)| unwanted(index, None)) {
+        if clsact_goes(before, *index, host) {
+            plan.push(Step::RemoveClsact(*index), Step::AddClsact(*index));
+        }
+        plan.push(Step::DropLink(*index), Step::PutLink(*index, *link));
+    }
+    for (net, action) in &before.sources {
+        if !wanted.sources.contains_key(net) {
+            plan.push(Step::DropSource(*net), Step::PutSource(*net, *action));
+        }
+    }
+}

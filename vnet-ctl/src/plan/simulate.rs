@@ -1,0 +1,127 @@
+//! A model of the world that steps can be tried on: for `--dry-run`, and for proving in tests
+//! that a second plan is empty.
+
+use vnet_common::policy::Sysctl;
+
+use super::step::{Plan, Step};
+use crate::spec;
+use crate::state::{Filter, Host, IP_FORWARD, Instance, Programs, Running, Way, conf_device};
+
+/// One namespace and one instance in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct World {
+    /// The namespace.
+    pub host: Host,
+    /// Name of the instance.
+    pub name: spec::Instance,
+    /// The instance, if there is one.
+    pub instance: Option<Instance>,
+    /// What loading the programs yields.
+    pub image: Option<Programs>,
+}
+
+impl World {
+    /// Runs every step of a plan.
+    pub fn run(&mut self, plan: &Plan) {
+        for planned in &plan.steps {
+            self.step(&planned.step);
+        }
+    }
+
+    /// Runs one step.
+    pub fn step(&mut self, step: &Step) {
+        match step {
+            Step::MakeDirectory => self.instance = Some(Instance::empty(self.name.clone())),
+            Step::RemoveDirectory => self.instance = None,
+            Step::SetSysctl(name, value) => self.set_sysctl(name, *value),
+            Step::AddClsact(index) => {
+                self.host.tc.entry(*index).or_default().qdisc = Some("clsact".to_owned());
+            }
+            Step::RemoveClsact(index) => self.host.tc.entry(*index).or_default().qdisc = None,
+            Step::MakeMaps { .. }
+            | Step::FillPools
+            | Step::RemoveMaps
+            | Step::HandSysctl(..)
+            | Step::PutSource(..)
+            | Step::DropSource(_)
+            | Step::PutLink(..)
+            | Step::DropLink(_)
+            | Step::WriteConfig(_)
+            | Step::RememberSysctl(..)
+            | Step::ForgetSysctl(_)
+            | Step::LoadPrograms { .. }
+            | Step::PutBackPrograms
+            | Step::UnpinPrograms
+            | Step::Attach(..)
+            | Step::Replace(..)
+            | Step::Detach(..) => self.step_inside(step),
+        }
+    }
+
+    fn step_inside(&mut self, step: &Step) {
+        self.step_filter(step);
+        let Some(instance) = &mut self.instance else { return };
+        match step {
+            Step::PutSource(net, action) => _ = instance.sources.insert(*net, *action),
+            Step::DropSource(net) => _ = instance.sources.remove(net),
+            Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
+            Step::DropLink(index) => _ = instance.links.remove(index),
+            Step::WriteConfig(config) => instance.config = *config,
+            Step::RememberSysctl(name, sysctl) => remember(instance, name, *sysctl),
+            Step::ForgetSysctl(name) => _ = instance.sysctls.remove(name),
+            Step::LoadPrograms { .. } => {
+                instance.programs = self.image;
+                for running in instance.hooks.values_mut() {
+                    *running = Running::Old;
+                }
+            }
+            Step::UnpinPrograms => instance.programs = None,
+            Step::Attach(index, hook, _) | Step::Replace(index, hook, _) => {
+                instance.hooks.insert((*index, *hook), Running::Current);
+            }
+            Step::Detach(index, hook, _) => _ = instance.hooks.remove(&(*index, *hook)),
+            Step::MakeDirectory
+            | Step::MakeMaps { .. }
+            | Step::FillPools
+            | Step::HandSysctl(..)
+            | Step::SetSysctl(..)
+            | Step::PutBackPrograms
+            | Step::AddClsact(_)
+            | Step::RemoveClsact(_)
+            | Step::RemoveMaps
+            | Step::RemoveDirectory => {}
+        }
+    }
+
+    /// What attaching and detaching by `clsact` does to the filters of the device.
+    fn step_filter(&mut self, step: &Step) {
+        let (Step::Attach(index, hook, way) | Step::Detach(index, hook, way)) = step else {
+            return;
+        };
+        let Way::Clsact { priority, handle } = *way else { return };
+        let filters = &mut self.host.tc.entry(*index).or_default().filters;
+        filters.retain(|filter| {
+            (filter.hook, filter.priority, filter.handle) != (*hook, priority, handle)
+        });
+        if let Step::Attach(..) = step {
+            let (hook, kind, name) = (*hook, "bpf".to_owned(), format!("vnet_{hook}"));
+            filters.push(Filter { hook, priority, handle, kind, name, program: None });
+        }
+    }
+
+    /// As the kernel does: writing `ip_forward` resets every device (`inet_forward_change`).
+    fn set_sysctl(&mut self, name: &str, value: i32) {
+        let changed = self.host.sysctls.insert(name.to_owned(), value) != Some(value);
+        if name == IP_FORWARD && changed {
+            for (name, device) in &mut self.host.sysctls {
+                if conf_device(name).is_some() {
+                    *device = value;
+                }
+            }
+        }
+    }
+}
+
+fn remember(instance: &mut Instance, name: &str, sysctl: Sysctl) {
+    instance.sysctls.insert(name.to_owned(), sysctl);
+}

@@ -1,0 +1,152 @@
+//! A step: one change of one kernel object.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vnet_common::policy::{Config, Link, Sysctl, role, source};
+
+use crate::spec::{self, Hook};
+use crate::state::{Way, read_name};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the directory of the pins.
+    MakeDirectory,
+    /// Create and pin all maps.
+    MakeMaps {
+        /// Connections to make room for.
+        max_flows: u32,
+    },
+    /// Give every pool all of its ports.
+    FillPools,
+    /// Write an entry of `sources`.
+    PutSource(Ipv4Net, u32),
+    /// Remove an entry of `sources`.
+    DropSource(Ipv4Net),
+    /// Write an entry of `links`.
+    PutLink(u32, Link),
+    /// Remove an entry of `links`.
+    DropLink(u32),
+    /// Write `config`.
+    WriteConfig(Config),
+    /// Remember what a sysctl was.
+    RememberSysctl(String, Sysctl),
+    /// Give what is remembered of a sysctl to another instance, which still needs it set.
+    HandSysctl(String, Sysctl, spec::Instance),
+    /// Forget a sysctl.
+    ForgetSysctl(String),
+    /// Set a sysctl.
+    SetSysctl(String, i32),
+    /// Load the programs, start the clock, pin them.
+    LoadPrograms {
+        /// Level of their log.
+        log_level: u32,
+    },
+    /// Pin the programs of before again.
+    PutBackPrograms,
+    /// Remove the pins of the programs.
+    UnpinPrograms,
+    /// Add the `clsact` qdisc.
+    AddClsact(u32),
+    /// Remove the `clsact` qdisc.
+    RemoveClsact(u32),
+    /// Put the pinned program on a hook.
+    Attach(u32, Hook, Way),
+    /// Replace the program on a hook by the pinned one.
+    Replace(u32, Hook, Way),
+    /// Take the program off a hook.
+    Detach(u32, Hook, Way),
+    /// Remove the pins of all maps.
+    RemoveMaps,
+    /// Remove the directory of the pins.
+    RemoveDirectory,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDirectory => write!(f, "make the directory of the pins"),
+            Self::MakeMaps { max_flows } => {
+                write!(f, "make and pin the maps for {max_flows} flows")
+            }
+            Self::FillPools => write!(f, "fill the port pools"),
+            Self::PutSource(net, action) => write!(f, "sources: {net} {}", action_name(*action)),
+            Self::DropSource(net) => write!(f, "sources: drop {net}"),
+            Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
+            Self::DropLink(index) => write!(f, "links: drop {index}"),
+            Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),
+            Self::RememberSysctl(name, sysctl) => {
+                write!(f, "remember that {name} was {}", sysctl.before)
+            }
+            Self::HandSysctl(name, _, to) => write!(f, "leave {name} to instance {to}"),
+            Self::ForgetSysctl(name) => write!(f, "forget {name}"),
+            Self::SetSysctl(name, value) => write!(f, "set {name} to {value}"),
+            Self::LoadPrograms { .. } => write!(f, "load the programs, start the clock"),
+            Self::PutBackPrograms => write!(f, "put the former programs back"),
+            Self::UnpinPrograms => write!(f, "unpin the programs"),
+            Self::AddClsact(index) => write!(f, "add qdisc clsact to device {index}"),
+            Self::RemoveClsact(index) => write!(f, "remove qdisc clsact from device {index}"),
+            Self::Attach(index, hook, way) => write!(f, "attach {hook} to device {index}, {way}"),
+            Self::Replace(index, hook, way) => write!(f, "replace {hook} on device {index}, {way}"),
+            Self::Detach(index, hook, way) => write!(f, "detach {hook} from device {index}, {way}"),
+            Self::RemoveMaps => write!(f, "unpin the maps"),
+            Self::RemoveDirectory => write!(f, "remove the directory of the pins"),
+        }
+    }
+}
+
+struct LinkWords<'a>(u32, &'a Link);
+
+impl fmt::Display for LinkWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(index, link) = self;
+        write!(f, "device {index} ({})", read_name(&link.name))?;
+        if link.roles & role::UPLINK != 0 {
+            write!(f, ", uplink with outside address {}", Ipv4Addr::from(link.addr))?;
+        }
+        if link.roles & role::INSIDE != 0 {
+            write!(f, ", inside")?;
+        }
+        Ok(())
+    }
+}
+
+fn action_name(action: u32) -> &'static str {
+    match action {
+        source::TRANSLATE => "translate",
+        source::KEEP => "keep",
+        _ => "unknown action",
+    }
+}
+
+/// A step and what takes it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The step.
+    pub step: Step,
+    /// What takes it back when a later one fails.
+    pub undo: Option<Step>,
+}
+
+/// All steps, in order, and what the user should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Planned>,
+    /// What is left alone though it was asked for, and why.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Adds a step that can be taken back.
+    pub(super) fn push(&mut self, step: Step, undo: Step) {
+        self.steps.push(Planned { step, undo: Some(undo) });
+    }
+
+    /// Adds a step that is not taken back.
+    pub(super) fn push_final(&mut self, step: Step) {
+        self.steps.push(Planned { step, undo: None });
+    }
+}

@@ -1,0 +1,249 @@
+//! Plans are right when they lead where they should, in the right order, and then have nothing
+//! left to do.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use vnet_common::policy::{link_flag, source};
+
+use super::*;
+use crate::spec::{Attach, Hook, Words};
+use crate::state::{Device, Found, Host, IP_FORWARD, Instance, Programs, Running, Tc, Way, wanted};
+
+const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2 };
+
+fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
+    let addresses = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
+    Device { name: name.to_owned(), header: Some(14), addresses }
+}
+
+fn host(tcx: bool, forward: i32, lan_forward: i32) -> Host {
+    let mut host = Host { netns: 7, tcx, ..Host::default() };
+    host.namespaces.insert(7);
+    host.devices.insert(2, device("eth0", &[[203, 0, 113, 7], [203, 0, 113, 8]]));
+    host.devices.insert(3, device("lan0", &[[10, 0, 0, 1]]));
+    host.tc.insert(2, Tc::default());
+    host.sysctls.insert(IP_FORWARD.to_owned(), forward);
+    host.sysctls.insert("net.ipv4.conf.lan0.forwarding".to_owned(), forward.max(lan_forward));
+    host.sysctls.insert("net.ipv4.conf.eth0.forwarding".to_owned(), forward);
+    host
+}
+
+fn wish(words: Words) -> Attach {
+    let base = Words { nat: "eth0".into(), instance: "default".into(), ..words };
+    Attach::parse(&base).unwrap()
+}
+
+fn world(host: Host) -> World {
+    World { host, name: wish(Words::default()).instance, instance: None, image: Some(IMAGE) }
+}
+
+fn plan(world: &World, wish: &Attach) -> Plan {
+    let found = world.instance.as_ref();
+    let wanted = wanted(wish, &world.host, found, world.image).unwrap();
+    build(&wanted, found, &world.host)
+}
+
+fn settle(world: &mut World, wish: &Attach) -> Plan {
+    let first = plan(world, wish);
+    world.run(&first);
+    assert_eq!(plan(world, wish), Plan::default(), "a second plan is empty");
+    first
+}
+
+fn position(plan: &Plan, what: impl Fn(&Step) -> bool) -> usize {
+    plan.steps.iter().position(|planned| what(&planned.step)).unwrap()
+}
+
+#[test]
+fn tables_are_filled_before_anything_is_attached() {
+    let plan = settle(&mut world(host(true, 0, 0)), &wish(Words::default()));
+    let attach = position(&plan, |step| matches!(step, Step::Attach(..)));
+    assert!(plan.steps[attach..].iter().all(|p| matches!(p.step, Step::Attach(..))));
+    let config = position(&plan, |step| matches!(step, Step::WriteConfig(_)));
+    let sources = position(&plan, |step| matches!(step, Step::PutSource(..)));
+    let remember = position(&plan, |step| matches!(step, Step::RememberSysctl(..)));
+    let set = position(&plan, |step| matches!(step, Step::SetSysctl(..)));
+    let load = position(&plan, |step| matches!(step, Step::LoadPrograms { .. }));
+    assert!(sources < config && config < remember && remember < set && set < load);
+}
+
+#[test]
+fn other_addresses_of_the_uplink_are_kept_and_the_outside_one_is_not() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    let instance = world.instance.unwrap();
+    assert_eq!(instance.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
+    let expected = [("0.0.0.0/0", source::TRANSLATE), ("203.0.113.8/32", source::KEEP)];
+    let expected = expected.map(|(net, action)| (net.parse().unwrap(), action));
+    assert_eq!(instance.sources.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(instance.sysctls.len(), 0, "forwarding was on: nothing to remember");
+}
+
+#[test]
+fn a_change_raises_the_epoch_and_keeps_what_stays() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    let other = wish(Words { ports: Some("2000-3000".into()), ..Words::default() });
+    let plan = settle(&mut world, &other);
+    assert_eq!(plan.steps.len(), 1, "{plan:?}");
+    assert_eq!(world.instance.unwrap().config.epoch, 2);
+}
+
+#[test]
+fn an_inside_device_comes_and_goes() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words { inside: vec!["lan0".into()], ..Words::default() }));
+    assert_eq!(world.instance.as_ref().unwrap().hooks.len(), 4);
+    let plan = settle(&mut world, &wish(Words::default()));
+    let put = position(&plan, |step| matches!(step, Step::PutSource(..)));
+    let detach = position(&plan, |step| matches!(step, Step::Detach(3, ..)));
+    let drop = position(&plan, |step| matches!(step, Step::DropLink(3)));
+    assert!(put < detach && detach < drop);
+    assert_eq!(world.instance.unwrap().hooks.len(), 2);
+}
+
+#[test]
+fn other_programs_replace_the_running_ones_in_place() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    world.image = Some(Programs { tag_in: 3, tag_out: 4 });
+    let plan = settle(&mut world, &wish(Words::default()));
+    assert!(matches!(plan.steps[0].step, Step::LoadPrograms { .. }));
+    assert!(matches!(plan.steps[1].step, Step::Replace(2, Hook::In, Way::Tcx)));
+    assert!(matches!(plan.steps[2].step, Step::Replace(2, Hook::Out, Way::Tcx)));
+}
+
+#[test]
+fn a_missing_hook_is_attached_again() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    world.instance.as_mut().unwrap().hooks.remove(&(2, Hook::Out));
+    let plan = settle(&mut world, &wish(Words::default()));
+    assert!(matches!(plan.steps[0].step, Step::Attach(2, Hook::Out, Way::Tcx)));
+}
+
+#[test]
+fn removal_is_the_reverse_and_puts_everything_back() {
+    let before = host(true, 0, 1);
+    let mut world = world(before.clone());
+    settle(&mut world, &wish(Words::default()));
+    assert_eq!(world.host.sysctls[IP_FORWARD], 1);
+    let plan = remove(world.instance.as_ref().unwrap(), &world.host, None);
+    let detach = position(&plan, |step| matches!(step, Step::Detach(..)));
+    let sysctl = position(&plan, |step| matches!(step, Step::SetSysctl(..)));
+    let maps = position(&plan, |step| matches!(step, Step::RemoveMaps));
+    assert!(detach < sysctl && sysctl < maps);
+    world.run(&plan);
+    assert_eq!((world.instance, world.host.sysctls), (None, before.sysctls));
+}
+
+#[test]
+fn a_sysctl_somebody_else_changed_stays() {
+    let mut world = world(host(true, 0, 1));
+    settle(&mut world, &wish(Words::default()));
+    world.host.sysctls.insert(IP_FORWARD.to_owned(), 2);
+    let plan = remove(world.instance.as_ref().unwrap(), &world.host, None);
+    assert_eq!(plan.warnings.len(), 1);
+    assert!(!plan.steps.iter().any(|planned| matches!(planned.step, Step::SetSysctl(..))));
+}
+
+#[test]
+fn what_another_instance_needs_is_handed_over() {
+    let mut world = world(host(true, 0, 0));
+    settle(&mut world, &wish(Words::default()));
+    let heir = Instance::empty(crate::spec::Instance::parse("other").unwrap());
+    let plan = remove(world.instance.as_ref().unwrap(), &world.host, Some(&heir));
+    position(&plan, |step| matches!(step, Step::HandSysctl(name, ..) if name == IP_FORWARD));
+    assert!(!plan.steps.iter().any(|planned| matches!(planned.step, Step::SetSysctl(..))));
+}
+
+#[test]
+fn clsact_goes_only_when_it_is_ours_and_unused() {
+    let mut world = world(host(false, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    let instance = world.instance.clone().unwrap();
+    assert_ne!(instance.links[&2].flags & link_flag::CLSACT_OURS, 0);
+    let goes = |host: &Host| {
+        let plan = remove(&instance, host, None);
+        plan.steps.iter().any(|planned| planned.step == Step::RemoveClsact(2))
+    };
+    assert!(goes(&world.host));
+    let mut shared = world.host.clone();
+    let mut other = shared.tc[&2].filters[0].clone();
+    other.priority = 99;
+    shared.tc.get_mut(&2).unwrap().filters.push(other);
+    assert!(!goes(&shared));
+}
+
+#[test]
+fn a_gone_uplink_is_a_dead_instance() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    let mut instance = world.instance.unwrap();
+    assert!(!instance.is_dead(&world.host));
+    instance.hooks.insert((2, Hook::In), Running::Gone);
+    assert!(instance.is_dead(&world.host));
+    assert!(matches!(Found::Whole(Box::new(instance)), Found::Whole(_)));
+}
+
+fn words() -> impl Strategy<Value = Words> {
+    let inside = prop::collection::vec(
+        prop::sample::select(vec!["10.0.0.0/8", "192.168.0.0/16", "lan0", "172.16.0.0/12"]),
+        0..4,
+    );
+    let ports = prop::option::of(prop::sample::select(vec!["1024-2048", "40000-50000", "7"]));
+    let address = prop::option::of(prop::sample::select(vec!["203.0.113.7", "203.0.113.8"]));
+    let level = prop::option::of(prop::sample::select(vec!["off", "debug"]));
+    let udp = prop::option::of(1u32..400);
+    (inside, ports, address, level, udp).prop_map(|(inside, ports, address, level, udp)| Words {
+        inside: inside.into_iter().map(str::to_owned).collect(),
+        ports: ports.map(str::to_owned),
+        address: address.map(str::to_owned),
+        log_level: level.map(str::to_owned),
+        udp: udp.map(|udp| udp.to_string()),
+        ..Words::default()
+    })
+}
+
+proptest! {
+    /// From nothing to one wish, to another wish, and away again: each second plan is empty, and
+    /// in the end the namespace is as it was.
+    #[test]
+    fn every_way_settles_and_leads_back(
+        first in words(), second in words(), tcx: bool, forward in 0..2i32, lan in 0..2i32,
+    ) {
+        let before = host(tcx, forward, lan);
+        let mut world = world(before.clone());
+        settle(&mut world, &wish(first));
+        settle(&mut world, &wish(second));
+        let plan = remove(world.instance.as_ref().unwrap(), &world.host, None);
+        world.run(&plan);
+        prop_assert!(world.instance.is_none());
+        prop_assert_eq!(world.host.sysctls, before.sysctls);
+        prop_assert!(world.host.tc.values().all(|tc| tc.qdisc.is_none()));
+    }
+
+    /// Cut short anywhere and undone from there, nothing has changed.
+    #[test]
+    fn every_step_can_be_taken_back(
+        first in words(), second in words(), tcx: bool, forward in 0..2i32, lan in 0..2i32,
+        cut in 0..40usize,
+    ) {
+        let mut world = world(host(tcx, forward, lan));
+        settle(&mut world, &wish(first));
+        let before = world.clone();
+        let plan = plan(&world, &wish(second));
+        let done = &plan.steps[..cut.min(plan.steps.len())];
+        done.iter().for_each(|planned| world.step(&planned.step));
+        done.iter().rev().filter_map(|p| p.undo.as_ref()).for_each(|undo| world.step(undo));
+        let hooks = |world: &World| world.instance.as_ref().unwrap().hooks.clone();
+        prop_assert_eq!(hooks(&world).len(), hooks(&before).len());
+        let tables = |world: &World| {
+            let instance = world.instance.clone().unwrap();
+            (instance.links, instance.sources, instance.config, instance.sysctls)
+        };
+        prop_assert_eq!(tables(&world), tables(&before));
+        prop_assert_eq!(world.host.sysctls, before.host.sysctls);
+    }
+}

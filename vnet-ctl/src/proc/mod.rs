@@ -1,0 +1,5 @@
+//! What `/proc` tells and takes: sysctls, namespaces, capabilities.
+
+pub mod namespace;
+pub mod privilege;
+pub mod sysctl;

@@ -1,0 +1,155 @@
+//! Executing steps, and taking them back when one fails.
+
+use tracing::debug;
+
+use super::error::Error;
+use super::trap::Trap;
+use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes};
+use crate::netlink::Netlink;
+use crate::plan::{Plan, Step};
+use crate::proc::sysctl::Sysctls;
+use crate::spec;
+use crate::state::{Host, Way};
+
+/// What a command did, or would do.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Whether they were executed.
+    pub applied: bool,
+    /// What was left alone, and why.
+    pub warnings: Vec<String>,
+    /// What else is worth saying.
+    pub notes: Vec<String>,
+}
+
+/// Executes the steps of one instance.
+pub(super) struct Executor<'a> {
+    netlink: &'a Netlink,
+    host: &'a Host,
+    pins: Pins,
+    sysctls: Sysctls,
+    max_flows: u32,
+    former: Option<Former>,
+    undoing: bool,
+}
+
+impl<'a> Executor<'a> {
+    pub(super) fn new(
+        netlink: &'a Netlink,
+        host: &'a Host,
+        instance: &spec::Instance,
+        max_flows: u32,
+    ) -> Self {
+        Self {
+            netlink,
+            host,
+            pins: Pins::of(instance),
+            sysctls: Sysctls::default(),
+            max_flows,
+            former: None,
+            undoing: false,
+        }
+    }
+
+    /// Executes a plan; when a step fails, takes back those before it.
+    pub(super) async fn run(&mut self, plan: &Plan, trap: &mut Trap) -> Result<(), Error> {
+        for (done, planned) in plan.steps.iter().enumerate() {
+            trap.step();
+            debug!("{}", planned.step);
+            if let Err(first) = self.step(&planned.step).await {
+                return Err(self.undo(plan, done, first).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back the first `done` steps of a plan, last first. The failed one is taken back too:
+    /// it may have got half its way, and every undo is content with less.
+    async fn undo(&mut self, plan: &Plan, done: usize, first: Error) -> Error {
+        self.undoing = true;
+        let mut then = Vec::new();
+        for (at, planned) in plan.steps[..=done].iter().enumerate().rev() {
+            let Some(undo) = &planned.undo else { continue };
+            debug!("taking back: {undo}");
+            let result = self.step(undo).await;
+            if let (Err(error), true) = (result, at < done) {
+                then.push(error.to_string());
+            }
+        }
+        self.undoing = false;
+        if then.is_empty() { first } else { Error::Stuck { first: Box::new(first), then } }
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), Error> {
+        let maps = Maps::of(&self.pins);
+        match step {
+            Step::MakeDirectory => self.pins.make()?,
+            Step::MakeMaps { max_flows } => {
+                let sizes = Sizes { max_flows: *max_flows, log_level: 0 };
+                drop(Loaded::load(sizes, Some(&self.pins))?);
+            }
+            Step::FillPools => maps.fill_pools()?,
+            Step::PutSource(net, action) => maps.put_source(*net, *action)?,
+            Step::DropSource(net) => maps.drop_source(*net)?,
+            Step::PutLink(index, link) => maps.put_link(*index, link)?,
+            Step::DropLink(index) => maps.drop_link(*index)?,
+            Step::WriteConfig(config) => maps.write_config(config)?,
+            Step::RememberSysctl(name, sysctl) => maps.put_sysctl(name, sysctl)?,
+            Step::HandSysctl(name, sysctl, heir) => {
+                Maps::of(&Pins::of(heir)).put_sysctl(name, sysctl)?;
+            }
+            Step::ForgetSysctl(name) => maps.drop_sysctl(name)?,
+            Step::SetSysctl(name, value) => {
+                let set = self.sysctls.write(name, *value);
+                set.map_err(|error| Error::io(format!("set {name} to {value}"), error))?;
+            }
+            Step::LoadPrograms { log_level } => self.load(*log_level)?,
+            Step::PutBackPrograms => {
+                if let Some(former) = &mut self.former {
+                    former.put_back(&self.pins)?;
+                }
+            }
+            Step::UnpinPrograms => self.pins.remove_programs()?,
+            Step::AddClsact(index) => self.netlink.add_clsact(*index).await?,
+            Step::RemoveClsact(index) => self.netlink.remove_clsact(*index).await?,
+            Step::Attach(index, hook, way) => {
+                bpf::attach(&self.pins, (*index, &self.name(*index)), *hook, *way)?;
+            }
+            Step::Replace(index, hook, way) => self.replace(*index, *hook, *way)?,
+            Step::Detach(index, hook, Way::Tcx) => bpf::detach(&self.pins, *index, *hook)?,
+            Step::Detach(index, hook, Way::Clsact { priority, handle }) => {
+                self.netlink.remove_filter(*index, *hook, *priority, *handle).await?;
+            }
+            Step::RemoveMaps => self.pins.remove_maps()?,
+            Step::RemoveDirectory => self.pins.remove_dir()?,
+        }
+        Ok(())
+    }
+
+    /// The programs are pinned last: a pinned program has been verified and its clock runs.
+    fn load(&mut self, log_level: u32) -> Result<(), Error> {
+        self.former = Some(Former::of(&self.pins));
+        let sizes = Sizes { max_flows: self.max_flows, log_level };
+        let mut loaded = Loaded::load(sizes, Some(&self.pins))?;
+        loaded.load_programs()?;
+        loaded.start_clock()?;
+        Ok(loaded.pin_programs(&self.pins)?)
+    }
+
+    fn replace(&mut self, index: u32, hook: spec::Hook, way: Way) -> Result<(), Error> {
+        let name = self.name(index);
+        match &mut self.former {
+            Some(former) if self.undoing => {
+                former.replace(&self.pins, (index, &name), hook, way)?;
+            }
+            Some(_) | None => bpf::replace(&self.pins, (index, &name), hook, way)?,
+        }
+        Ok(())
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.host.name_of(index, &format!("device {index}"))
+    }
+}

@@ -1,0 +1,175 @@
+//! `attach`: an instance made, repaired, or changed in place.
+
+use super::apply::{Executor, Report};
+use super::error::Error;
+use super::observe::{Seen, observe};
+use super::trap::Trap;
+use crate::bpf::{self, Loaded, Lock, Pins, Sizes};
+use crate::fault::Fault;
+use crate::netlink::Netlink;
+use crate::plan::{self, Plan, World};
+use crate::proc::privilege::Capabilities;
+use crate::spec::{Attach, Inside};
+use crate::state::{self, Found, Host, Instance, Programs};
+
+/// Makes what the wish says; with `dry_run` only says what it would do.
+///
+/// # Errors
+/// When the wish cannot be, or a step fails; then everything is as it was before.
+pub async fn attach(wish: &Attach, dry_run: bool) -> Result<Report, Error> {
+    allowed()?;
+    bpf::reach()?;
+    let netlink = Netlink::open()?;
+    let seen = look(&netlink, wish).await?;
+    check(wish, &seen)?;
+    if dry_run || Trap::lists() {
+        return foresee(wish, &seen);
+    }
+    let mut notes = Vec::new();
+    let mounted = !bpf::is_mounted();
+    if mounted {
+        bpf::mount()?;
+        notes.push(format!("mounted bpffs on {}", bpf::ROOT));
+    }
+    let result = locked(&netlink, wish).await;
+    if mounted && result.is_err() {
+        // Nothing is in it: what was pinned has been taken back.
+        let _ = bpf::unmount();
+    }
+    let mut report = result?;
+    report.notes.splice(0..0, notes);
+    Ok(report)
+}
+
+fn allowed() -> Result<(), Fault> {
+    let missing = Capabilities::current().missing();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::Permission { missing: missing.join(" and ") })
+    }
+}
+
+async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
+    let inside = wish.inside.iter().filter_map(|inside| match inside {
+        Inside::Device(name) => Some(name.as_str()),
+        Inside::Net(_) => None,
+    });
+    let devices: Vec<_> = std::iter::once(wish.uplink.as_str()).chain(inside).collect();
+    observe(netlink, &devices).await
+}
+
+/// Everything that speaks against the wish.
+fn check(wish: &Attach, seen: &Seen) -> Result<(), Error> {
+    let wanted = state::wanted(wish, &seen.host, living(wish, seen), None);
+    let (wanted, mut faults) = match wanted {
+        Ok(wanted) => (Some(wanted), Vec::new()),
+        Err(faults) => (None, faults),
+    };
+    faults.extend(state::check(wish, &seen.host, &seen.instances, wanted.as_ref()));
+    if faults.is_empty() { Ok(()) } else { Err(Error::Faults(faults)) }
+}
+
+/// The instance to change in place, if there is a complete and living one.
+fn living<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
+    match seen.instances.get(&wish.instance) {
+        Some(Found::Whole(instance)) if !instance.is_dead(&seen.host) => Some(instance),
+        Some(Found::Whole(_) | Found::HalfMade(_) | Found::Other(..)) | None => None,
+    }
+}
+
+/// What is there of the instance and cannot be used any more.
+fn remains<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
+    let found = seen.instances.get(&wish.instance)?;
+    if living(wish, seen).is_some() { None } else { Some(found.instance()) }
+}
+
+/// Another living instance of this namespace, which needs the sysctls as they are.
+pub(super) fn heir<'a>(found: &Instance, seen: &'a Seen) -> Option<&'a Instance> {
+    seen.instances.iter().filter(|(name, _)| **name != found.name).find_map(
+        |(_, other)| match other {
+            Found::Whole(other)
+                if other.config.netns == seen.host.netns && !other.is_dead(&seen.host) =>
+            {
+                Some(&**other)
+            }
+            Found::Whole(_) | Found::HalfMade(_) | Found::Other(..) => None,
+        },
+    )
+}
+
+async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
+    let _lock = Lock::take()?;
+    let mut trap = Trap::set();
+    let mut report = Report { applied: true, ..Report::default() };
+    let mut seen = look(netlink, wish).await?;
+    check(wish, &seen)?;
+    if let Some(remains) = remains(wish, &seen) {
+        let plan = plan::remove(remains, &seen.host, heir(remains, &seen));
+        let mut executor = Executor::new(netlink, &seen.host, &wish.instance, 0);
+        executor.run(&plan, &mut trap).await?;
+        report.add(plan);
+        report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
+        seen = look(netlink, wish).await?;
+    }
+    let plan = next(wish, &seen)?;
+    let max_flows = wish.max_flows.or(living(wish, &seen).map(|found| found.config.max_flows));
+    let max_flows = max_flows.unwrap_or(vnet_common::policy::Config::DEFAULT.max_flows);
+    let mut executor = Executor::new(netlink, &seen.host, &wish.instance, max_flows);
+    executor.run(&plan, &mut trap).await?;
+    let settled = plan.steps.is_empty();
+    report.add(plan);
+    if !settled {
+        let left = next(wish, &look(netlink, wish).await?)?;
+        if let Some(step) = left.steps.first() {
+            return Err(Error::Unsettled(step.step.to_string()));
+        }
+    }
+    Ok(report)
+}
+
+/// The plan from what is seen to what is wished.
+fn next(wish: &Attach, seen: &Seen) -> Result<Plan, Error> {
+    let found = living(wish, seen);
+    let image = found.map(|found| image(wish, found)).transpose()?;
+    let wanted = state::wanted(wish, &seen.host, found, image).map_err(Error::Faults)?;
+    Ok(plan::build(&wanted, found, &seen.host))
+}
+
+/// What this binary's programs are to the kernel: they are loaded beside the running ones, so
+/// the answer is the kernel's own.
+fn image(wish: &Attach, found: &Instance) -> Result<Programs, Error> {
+    let max_flows = found.config.max_flows;
+    let sizes = Sizes { max_flows, log_level: wish.log_level as u32 };
+    let pins = Pins::of(&wish.instance);
+    Ok(Loaded::load(sizes, Some(&pins))?.load_programs()?)
+}
+
+/// What would be done, tried on a model where it cannot be tried on the kernel.
+fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
+    let mut report = Report::default();
+    if !bpf::is_mounted() {
+        report.notes.push(format!("would mount bpffs on {}", bpf::ROOT));
+    }
+    let mut host: Host = seen.host.clone();
+    if let Some(remains) = remains(wish, seen) {
+        let plan = plan::remove(remains, &host, heir(remains, seen));
+        let instance = Some(remains.clone());
+        let mut world = World { host, name: wish.instance.clone(), instance, image: None };
+        world.run(&plan);
+        host = world.host;
+        report.add(plan);
+        let wanted = state::wanted(wish, &host, None, None).map_err(Error::Faults)?;
+        report.add(plan::build(&wanted, None, &host));
+    } else {
+        report.add(next(wish, seen)?);
+    }
+    Ok(report)
+}
+
+impl Report {
+    pub(super) fn add(&mut self, plan: Plan) {
+        self.steps.extend(plan.steps.into_iter().map(|planned| planned.step));
+        self.warnings.extend(plan.warnings);
+    }
+}

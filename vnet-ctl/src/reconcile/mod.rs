@@ -1,0 +1,14 @@
+//! Carrying a wish out: observe, check, plan, apply step by step, observe again.
+
+mod apply;
+mod attach;
+mod detach;
+mod error;
+mod observe;
+mod trap;
+
+pub use apply::Report;
+pub use attach::attach;
+pub use detach::{Target, detach};
+pub use error::Error;
+pub use observe::{Seen, observe};

@@ -1,0 +1,238 @@
+//! The wish behind `vnetctl attach`: all of its words are looked at, and every fault is told.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vnet_common::policy::Config;
+
+use super::name::{Instance, device_name};
+use super::word::{self, Level, Ports};
+use crate::fault::Fault;
+
+/// Longest timeout that is taken, seconds (30 days).
+const TIMEOUT_MAX: u32 = 2_592_000;
+/// Longest rest of a port that is taken, seconds (a day).
+const REST_MAX: u32 = 86_400;
+/// Least size of the flow table that makes sense.
+const FLOWS_MIN: u32 = 16;
+/// Greatest size whose two entries per connection the kernel can still count.
+const FLOWS_MAX: u32 = i32::MAX as u32 - 1024;
+
+/// The words as typed; `None` where nothing was.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// `--nat`
+    pub nat: String,
+    /// `--inside`, each.
+    pub inside: Vec<String>,
+    /// `--ports`
+    pub ports: Option<String>,
+    /// `--address`
+    pub address: Option<String>,
+    /// `--instance`
+    pub instance: String,
+    /// `--max-flows`
+    pub max_flows: Option<String>,
+    /// `--timeout-udp`
+    pub udp: Option<String>,
+    /// `--timeout-icmp`
+    pub icmp: Option<String>,
+    /// `--timeout-tcp-established`
+    pub tcp_established: Option<String>,
+    /// `--timeout-tcp-transitory`
+    pub tcp_transitory: Option<String>,
+    /// `--port-rest`
+    pub port_rest: Option<String>,
+    /// `--log-level`
+    pub log_level: Option<String>,
+}
+
+/// Who is inside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inside {
+    /// Sources in this prefix.
+    Net(Ipv4Net),
+    /// Whoever is behind this device.
+    Device(String),
+}
+
+/// A wish that makes sense by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// The instance.
+    pub instance: Instance,
+    /// Name of the uplink.
+    pub uplink: String,
+    /// Who is inside; empty = everybody.
+    pub inside: BTreeSet<Inside>,
+    /// Ports that may be handed out.
+    pub ports: Ports,
+    /// The outside address, when one was named.
+    pub address: Option<Ipv4Addr>,
+    /// Connections to make room for, when a number was named.
+    pub max_flows: Option<u32>,
+    /// Idle time of UDP mappings, seconds.
+    pub udp: u32,
+    /// Idle time of ICMP queries, seconds.
+    pub icmp: u32,
+    /// Idle time of established TCP connections, seconds.
+    pub tcp_established: u32,
+    /// Idle time of half-open and closing TCP connections, seconds.
+    pub tcp_transitory: u32,
+    /// Rest of a port before another host may get it, seconds.
+    pub port_rest: u32,
+    /// Level of the datapath's log.
+    pub log_level: Level,
+}
+
+/// Faults met so far; a part that failed is left empty, because the whole is then thrown away.
+#[derive(Default)]
+struct Reader {
+    faults: Vec<Fault>,
+}
+
+impl Reader {
+    fn keep<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    fn optional<T>(
+        &mut self,
+        typed: Option<&String>,
+        read: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        typed.and_then(|typed| self.keep(read(typed)))
+    }
+
+    fn timeout(&mut self, option: &'static str, typed: Option<&String>, default: u32) -> u32 {
+        let read = |typed: &str| word::number(option, typed, 1, TIMEOUT_MAX);
+        self.optional(typed, read).unwrap_or(default)
+    }
+
+    fn inside(&mut self, words: &Words) -> BTreeSet<Inside> {
+        let read = words.inside.iter().map(|typed| inside(typed, &words.nat));
+        read.filter_map(|read| self.keep(read)).collect()
+    }
+}
+
+impl Attach {
+    /// Gives the words their meaning.
+    ///
+    /// # Errors
+    /// Every fault the words have.
+    pub fn parse(words: &Words) -> Result<Self, Vec<Fault>> {
+        let mut read = Reader::default();
+        let default = Config::DEFAULT;
+        let instance = read.keep(Instance::parse(&words.instance));
+        let uplink = read.keep(device_name(&words.nat));
+        let inside = read.inside(words);
+        let ports = read.optional(words.ports.as_ref(), Ports::parse);
+        let address = read.optional(words.address.as_ref(), word::address);
+        let max_flows = read.optional(words.max_flows.as_ref(), |typed| {
+            word::number("--max-flows", typed, FLOWS_MIN, FLOWS_MAX)
+        });
+        let udp = read.timeout("--timeout-udp", words.udp.as_ref(), default.udp);
+        let icmp = read.timeout("--timeout-icmp", words.icmp.as_ref(), default.icmp);
+        let tcp_established = read.timeout(
+            "--timeout-tcp-established",
+            words.tcp_established.as_ref(),
+            default.tcp_established,
+        );
+        let tcp_transitory = read.timeout(
+            "--timeout-tcp-transitory",
+            words.tcp_transitory.as_ref(),
+            default.tcp_transitory,
+        );
+        let port_rest = read.optional(words.port_rest.as_ref(), |typed| {
+            word::number("--port-rest", typed, 0, REST_MAX)
+        });
+        let log_level = read.optional(words.log_level.as_ref(), Level::parse);
+        let (Some(instance), Some(uplink), true) = (instance, uplink, read.faults.is_empty())
+        else {
+            return Err(read.faults);
+        };
+        Ok(Self {
+            instance,
+            uplink,
+            inside,
+            ports: ports.unwrap_or(Ports::DEFAULT),
+            address,
+            max_flows,
+            udp,
+            icmp,
+            tcp_established,
+            tcp_transitory,
+            port_rest: port_rest.unwrap_or(default.port_rest),
+            log_level: log_level.unwrap_or_default(),
+        })
+    }
+}
+
+/// A prefix when it looks like one, else the name of a device.
+fn inside(typed: &str, uplink: &str) -> Result<Inside, Fault> {
+    let like_prefix = typed.contains('/') || typed.parse::<std::net::IpAddr>().is_ok();
+    if like_prefix {
+        return word::prefix(typed).map(Inside::Net);
+    }
+    let name = device_name(typed).map_err(|_| Fault::Inside(typed.to_owned()))?;
+    if name == uplink { Err(Fault::InsideIsUplink(name)) } else { Ok(Inside::Device(name)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> Words {
+        Words { nat: "eth0".into(), instance: "default".into(), ..Words::default() }
+    }
+
+    #[test]
+    fn nothing_but_the_uplink_means_the_defaults() {
+        let wish = Attach::parse(&words()).unwrap();
+        assert_eq!(wish.uplink, "eth0");
+        assert_eq!(wish.ports, Ports { min: 1024, max: 65535 });
+        assert_eq!((wish.udp, wish.icmp, wish.tcp_established), (300, 60, 7440));
+        assert_eq!(wish.max_flows, None);
+        assert!(wish.inside.is_empty());
+    }
+
+    #[test]
+    fn insides_are_prefixes_or_devices() {
+        let inside = vec!["10.0.0.0/8".into(), "lan0".into(), "192.168.1.5".into()];
+        let wish = Attach::parse(&Words { inside, ..words() }).unwrap();
+        let expected = [
+            Inside::Net("10.0.0.0/8".parse().unwrap()),
+            Inside::Net("192.168.1.5/32".parse().unwrap()),
+            Inside::Device("lan0".into()),
+        ];
+        assert_eq!(wish.inside.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn every_fault_is_told_not_only_the_first() {
+        let bad = |text: &str| Some(text.to_owned());
+        let faults = Attach::parse(&Words {
+            nat: "a/b".into(),
+            inside: vec!["10.0.0.1/8".into(), "2001:db8::/32".into(), "a/b".into()],
+            ports: bad("9-3"),
+            address: bad("300.1.1.1"),
+            instance: "No".into(),
+            max_flows: bad("3"),
+            udp: bad("0"),
+            icmp: bad("soon"),
+            tcp_established: bad("-1"),
+            tcp_transitory: bad("9999999999"),
+            port_rest: bad("86401"),
+            log_level: bad("loud"),
+        })
+        .unwrap_err();
+        assert_eq!(faults.len(), 14, "{faults:#?}");
+    }
+
+    #[test]
+    fn the_uplink_is_not_inside() {
+        let wish = Attach::parse(&Words { inside: vec!["eth0".into()], ..words() });
+        assert_eq!(wish, Err(vec![Fault::InsideIsUplink("eth0".into())]));
+    }
+}

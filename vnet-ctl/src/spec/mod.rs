@@ -1,0 +1,9 @@
+//! What was typed, become typed: words in, meaning or every fault out. Knows no kernel.
+
+mod attach;
+mod name;
+mod word;
+
+pub use attach::{Attach, Inside, Words};
+pub use name::{Hook, Instance, device_name, link_pin, read_link_pin};
+pub use word::{Level, Ports, address, number, prefix};

@@ -1,0 +1,186 @@
+//! Single words of the command line and their meaning.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+use vnet_common::policy::Config;
+
+use crate::fault::Fault;
+
+/// Level of the datapath's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing: the verifier removes the log's code.
+    #[default]
+    Off = 0,
+    /// Errors.
+    Error = 1,
+    /// Refusals.
+    Warn = 2,
+    /// New connections.
+    Info = 3,
+    /// Decisions.
+    Debug = 4,
+    /// Every packet.
+    Trace = 5,
+}
+
+impl Level {
+    /// Every level, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The level with this number; an unknown one counts as the loudest.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self::ALL.into_iter().find(|level| *level as u32 == number).unwrap_or(Self::Trace)
+    }
+
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(typed: &str) -> Result<Self, Fault> {
+        let found = Self::ALL.into_iter().find(|level| level.name() == typed);
+        found.ok_or_else(|| Fault::LogLevel(typed.to_owned()))
+    }
+}
+
+/// First and last port that may be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Ports {
+    /// First port.
+    pub min: u16,
+    /// Last port.
+    pub max: u16,
+}
+
+impl Ports {
+    /// The ports handed out when nothing else is wished.
+    pub const DEFAULT: Self = Self { min: Config::DEFAULT.port_min, max: Config::DEFAULT.port_max };
+
+    /// Reads `A-B`, or one port.
+    ///
+    /// # Errors
+    /// When there is no port in it.
+    pub fn parse(typed: &str) -> Result<Self, Fault> {
+        let (min, max) = typed.split_once('-').unwrap_or((typed, typed));
+        match (min.parse(), max.parse()) {
+            (Ok(min), Ok(max)) if 1 <= min && min <= max => Ok(Self { min, max }),
+            _ => Err(Fault::Ports(typed.to_owned())),
+        }
+    }
+
+    /// Whether a port is in both.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.min <= other.max && other.min <= self.max
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
+    }
+}
+
+/// A number within bounds.
+///
+/// # Errors
+/// When it is none, or out of bounds.
+pub fn number(option: &'static str, typed: &str, min: u32, max: u32) -> Result<u32, Fault> {
+    let within = typed.parse().ok().filter(|number| (min..=max).contains(number));
+    within.ok_or_else(|| Fault::Number { option, given: typed.to_owned(), min, max })
+}
+
+/// An address that a host can have.
+///
+/// # Errors
+/// When it is no IPv4 address, or one no host has.
+pub fn address(typed: &str) -> Result<Ipv4Addr, Fault> {
+    let usable = |address: &Ipv4Addr| {
+        !address.is_unspecified()
+            && !address.is_multicast()
+            && !address.is_broadcast()
+            && !address.is_loopback()
+    };
+    let read = typed.parse().ok().filter(usable);
+    read.ok_or_else(|| Fault::AddressWord(typed.to_owned()))
+}
+
+/// A prefix without host bits; a lone address is a prefix of 32 bits.
+///
+/// # Errors
+/// When it is none.
+pub fn prefix(typed: &str) -> Result<Ipv4Net, Fault> {
+    if let Ok(IpAddr::V4(address)) = typed.parse() {
+        return Ok(Ipv4Net::from(address));
+    }
+    let net: Ipv4Net = typed.parse().map_err(|_| Fault::Inside(typed.to_owned()))?;
+    if net == net.trunc() {
+        Ok(net)
+    } else {
+        let (given, meant) = (typed.to_owned(), net.trunc().to_string());
+        Err(Fault::InsideHostBits { given, meant })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports() {
+        assert_eq!(Ports::parse("1024-65535"), Ok(Ports { min: 1024, max: 65535 }));
+        assert_eq!(Ports::parse("4000"), Ok(Ports { min: 4000, max: 4000 }));
+        for bad in ["", "-", "0-5", "5-4", "1-65536", "a-b", "1-2-3"] {
+            assert_eq!(Ports::parse(bad), Err(Fault::Ports(bad.to_owned())));
+        }
+        let low = Ports { min: 1, max: 10 };
+        assert!(low.overlaps(Ports { min: 10, max: 20 }));
+        assert!(!low.overlaps(Ports { min: 11, max: 20 }));
+    }
+
+    #[test]
+    fn addresses() {
+        assert!(address("203.0.113.7").is_ok());
+        for bad in ["", "::1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "1.2.3"] {
+            assert_eq!(address(bad), Err(Fault::AddressWord(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        assert_eq!(prefix("10.0.0.0/8").map(|net| net.to_string()), Ok("10.0.0.0/8".to_owned()));
+        assert_eq!(prefix("10.0.0.1").map(|net| net.to_string()), Ok("10.0.0.1/32".to_owned()));
+        let meant =
+            Fault::InsideHostBits { given: "10.1.0.0/8".into(), meant: "10.0.0.0/8".into() };
+        assert_eq!(prefix("10.1.0.0/8"), Err(meant));
+        assert_eq!(prefix("10.0.0.0/33"), Err(Fault::Inside("10.0.0.0/33".into())));
+    }
+
+    #[test]
+    fn levels_are_read_back() {
+        for level in Level::ALL {
+            assert_eq!(Level::parse(level.name()), Ok(level));
+            assert_eq!(Level::from_number(level as u32), level);
+        }
+        assert_eq!(Level::from_number(99), Level::Trace);
+    }
+}

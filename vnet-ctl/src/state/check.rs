@@ -1,0 +1,150 @@
+//! Whether a wish collides with what is there: other instances, and other people's programs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vnet_common::LAYOUT_VERSION;
+use vnet_common::policy::Link;
+
+use super::host::{Filter, Host};
+use super::instance::{Found, Instance};
+use crate::fault::Fault;
+use crate::spec::{self, Attach, Hook, Inside};
+
+/// Every collision of the wish with what is there.
+#[must_use]
+pub fn check(
+    wish: &Attach,
+    host: &Host,
+    instances: &BTreeMap<spec::Instance, Found>,
+    wanted: Option<&Instance>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(found) = instances.get(&wish.instance) {
+        own(wish, host, found, &mut faults);
+    }
+    for (name, found) in instances.iter().filter(|(name, _)| **name != wish.instance) {
+        others(name, found.instance(), host, wish, wanted, &mut faults);
+    }
+    let ours = ours(instances);
+    for name in devices(wish) {
+        foreign(name, host, &ours, &mut faults);
+    }
+    faults
+}
+
+/// Names of all devices the wish touches.
+fn devices(wish: &Attach) -> impl Iterator<Item = &str> {
+    let inside = wish.inside.iter().filter_map(|inside| match inside {
+        Inside::Device(name) => Some(name.as_str()),
+        Inside::Net(_) => None,
+    });
+    std::iter::once(wish.uplink.as_str()).chain(inside)
+}
+
+/// Whether the instance of the wish's own name can become what is wished.
+fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
+    let instance = found.instance();
+    match found {
+        Found::HalfMade(_) => return,
+        Found::Other(_, version) => {
+            let ours = format!("layout {LAYOUT_VERSION}");
+            let (instance, found) = (wish.instance.to_string(), version.clone());
+            faults.push(Fault::Version { instance, found, ours });
+            return;
+        }
+        Found::Whole(_) if instance.is_dead(host) => return,
+        Found::Whole(_) => {}
+    }
+    if instance.config.netns != host.netns {
+        faults.push(Fault::OtherNamespace(wish.instance.to_string()));
+        return;
+    }
+    if let Some((index, link)) = instance.uplink() {
+        let uplink = host.name_of(index, &super::instance::read_name(&link.name));
+        if uplink != wish.uplink {
+            faults.push(Fault::SecondUplink { instance: wish.instance.to_string(), uplink });
+        }
+    }
+    let wanted = wish.max_flows.unwrap_or(instance.config.max_flows);
+    if wanted != instance.config.max_flows {
+        let (instance, found) = (wish.instance.to_string(), instance.config.max_flows);
+        faults.push(Fault::MaxFlows { instance, found, wanted });
+    }
+}
+
+/// Whether another instance has a device or the ports of the wish.
+fn others(
+    name: &spec::Instance,
+    other: &Instance,
+    host: &Host,
+    wish: &Attach,
+    wanted: Option<&Instance>,
+    faults: &mut Vec<Fault>,
+) {
+    if other.config.netns != host.netns || other.is_dead(host) {
+        return;
+    }
+    for device in devices(wish) {
+        let index = host.by_name(device).map(|(index, _)| index);
+        if index.is_some_and(|index| other.links.contains_key(&index)) {
+            let (device, instance) = (device.to_owned(), name.to_string());
+            faults.push(Fault::OtherInstance { device, instance });
+        }
+    }
+    let Some(address) = wanted.and_then(Instance::address) else { return };
+    if other.address() == Some(address) && other.ports().overlaps(wish.ports) {
+        let (instance, ports) = (name.to_string(), other.ports().to_string());
+        faults.push(Fault::Overlap { instance, ports, address });
+    }
+}
+
+/// What is known to be ours: kernel ids of TCX programs, and links with filters.
+struct Ours<'a> {
+    ids: BTreeSet<u32>,
+    links: Vec<(u32, &'a Link)>,
+}
+
+fn ours(instances: &BTreeMap<spec::Instance, Found>) -> Ours<'_> {
+    let all = || instances.values().map(Found::instance);
+    Ours {
+        ids: all().flat_map(|instance| instance.ids.iter().copied()).collect(),
+        links: all().flat_map(|i| i.links.iter().map(|(index, link)| (*index, link))).collect(),
+    }
+}
+
+impl Ours<'_> {
+    fn has(&self, index: u32, filter: &Filter) -> bool {
+        self.links.iter().any(|(own, link)| *own == index && is_ours(link, filter))
+    }
+}
+
+/// Whether a filter is one that the link's record describes.
+fn is_ours(link: &Link, filter: &Filter) -> bool {
+    let handle = match filter.hook {
+        Hook::In => link.filter_in,
+        Hook::Out => link.filter_out,
+    };
+    link.filter_priority == u32::from(filter.priority)
+        && handle == filter.handle
+        && filter.name == format!("vnet_{}", filter.hook)
+}
+
+/// Programs and filters on a device that are somebody else's.
+fn foreign(device: &str, host: &Host, ours: &Ours<'_>, faults: &mut Vec<Fault>) {
+    let Some((index, _)) = host.by_name(device) else { return };
+    let Some(tc) = host.tc.get(&index) else { return };
+    let mut add = |what: String| faults.push(Fault::Foreign { device: device.to_owned(), what });
+    for program in tc.tcx.iter().filter(|program| !ours.ids.contains(&program.id)) {
+        let (name, id, hook) = (&program.name, program.id, program.hook);
+        add(format!("the TCX program '{name}' (id {id}, {hook})"));
+    }
+    for filter in tc.filters.iter().filter(|filter| !ours.has(index, filter)) {
+        let (kind, name, hook) = (&filter.kind, &filter.name, filter.hook);
+        let name = if name.is_empty() { String::new() } else { format!(" '{name}'") };
+        add(format!("the clsact filter{name} (kind {kind}, pref {}, {hook})", filter.priority));
+    }
+    if !host.tcx && tc.qdisc.as_deref().is_some_and(|kind| kind != "clsact") {
+        let kind = tc.qdisc.as_deref().unwrap_or_default();
+        add(format!("a qdisc '{kind}' where clsact has to go"));
+    }
+}

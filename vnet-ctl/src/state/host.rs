@@ -1,0 +1,118 @@
+//! Facts about the network namespace a command runs in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use crate::spec::Hook;
+
+/// The sysctl without which nothing is forwarded.
+pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
+
+/// Device of a `net.ipv4.conf.DEVICE.forwarding`.
+#[must_use]
+pub fn conf_device(sysctl: &str) -> Option<&str> {
+    sysctl.strip_prefix("net.ipv4.conf.")?.strip_suffix(".forwarding")
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name now.
+    pub name: String,
+    /// Bytes of link header before the IP header, when known.
+    pub header: Option<u32>,
+    /// Its IPv4 addresses in the kernel's order, and whether their scope is global.
+    pub addresses: Vec<(Ipv4Addr, bool)>,
+}
+
+impl Device {
+    /// Its addresses in words.
+    #[must_use]
+    pub fn present(&self) -> String {
+        let words: Vec<_> = self.addresses.iter().map(|(address, _)| address.to_string()).collect();
+        if words.is_empty() { "no IPv4 address".to_owned() } else { words.join(", ") }
+    }
+
+    /// Whether the address is one of its own.
+    #[must_use]
+    pub fn has(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|(own, _)| *own == address)
+    }
+}
+
+/// A traffic control filter of `clsact`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Where it sits.
+    pub hook: Hook,
+    /// Its priority.
+    pub priority: u16,
+    /// Its handle.
+    pub handle: u32,
+    /// Its kind (`bpf`, `flower`, …).
+    pub kind: String,
+    /// Name of its program, if it is one.
+    pub name: String,
+    /// Kernel id of its program, if it is one.
+    pub program: Option<u32>,
+}
+
+/// A program on a TCX hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcxProgram {
+    /// Where it sits.
+    pub hook: Hook,
+    /// Its kernel id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// What sits on a device's hooks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tc {
+    /// Kind of the qdisc on the handle that `clsact` needs, if there is one.
+    pub qdisc: Option<String>,
+    /// Filters of that qdisc.
+    pub filters: Vec<Filter>,
+    /// TCX programs.
+    pub tcx: Vec<TcxProgram>,
+}
+
+/// A network namespace as found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Its identity.
+    pub netns: u64,
+    /// Identities of all namespaces that could be found alive.
+    pub namespaces: BTreeSet<u64>,
+    /// Its devices by interface index.
+    pub devices: BTreeMap<u32, Device>,
+    /// What sits on those devices.
+    pub tc: BTreeMap<u32, Tc>,
+    /// Its forwarding sysctls by dotted name.
+    pub sysctls: BTreeMap<String, i32>,
+    /// Whether the kernel has TCX.
+    pub tcx: bool,
+}
+
+impl Host {
+    /// The device of that name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<(u32, &Device)> {
+        self.devices.iter().find(|(_, device)| device.name == name).map(|(i, device)| (*i, device))
+    }
+
+    /// Names of all devices, in words.
+    #[must_use]
+    pub fn present(&self) -> String {
+        let names: Vec<_> = self.devices.values().map(|device| device.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// A device's present name, or `fallback` when it is gone.
+    #[must_use]
+    pub fn name_of(&self, index: u32, fallback: &str) -> String {
+        self.devices.get(&index).map_or_else(|| fallback.to_owned(), |device| device.name.clone())
+    }
+}

@@ -1,0 +1,156 @@
+//! An instance: what its maps and pins say, or are to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vnet_common::policy::{Config, Link, Sysctl, link_flag, role};
+
+use super::host::Host;
+use crate::spec::{self, Hook, Ports};
+
+/// Tags of the two programs: what the kernel makes of their instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Programs {
+    /// Tag of `vnet_in`.
+    pub tag_in: u64,
+    /// Tag of `vnet_out`.
+    pub tag_out: u64,
+}
+
+/// What runs on a hook that is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// The pinned program.
+    Current,
+    /// One that was pinned before.
+    Old,
+    /// Nothing: the device went away and took the hook with it.
+    Gone,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name.
+    pub name: spec::Instance,
+    /// `config`.
+    pub config: Config,
+    /// `links`.
+    pub links: BTreeMap<u32, Link>,
+    /// `sources`.
+    pub sources: BTreeMap<Ipv4Net, u32>,
+    /// `sysctls`.
+    pub sysctls: BTreeMap<String, Sysctl>,
+    /// The pinned programs.
+    pub programs: Option<Programs>,
+    /// Hooks that are ours.
+    pub hooks: BTreeMap<(u32, Hook), Running>,
+    /// Kernel ids of the programs on those hooks.
+    pub ids: BTreeSet<u32>,
+}
+
+impl Instance {
+    /// An instance of which nothing is known but the name.
+    #[must_use]
+    pub fn empty(name: spec::Instance) -> Self {
+        Self {
+            name,
+            config: Config { version: 0, ..Config::DEFAULT },
+            links: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            programs: None,
+            hooks: BTreeMap::new(),
+            ids: BTreeSet::new(),
+        }
+    }
+
+    /// Its uplink.
+    #[must_use]
+    pub fn uplink(&self) -> Option<(u32, &Link)> {
+        let found = self.links.iter().find(|(_, link)| link.roles & role::UPLINK != 0);
+        found.map(|(index, link)| (*index, link))
+    }
+
+    /// Its outside address.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.uplink().map(|(_, link)| Ipv4Addr::from(link.addr))
+    }
+
+    /// The ports it hands out.
+    #[must_use]
+    pub const fn ports(&self) -> Ports {
+        Ports { min: self.config.port_min, max: self.config.port_max }
+    }
+
+    /// Whether what it was made for is gone: its uplink, or its whole network namespace.
+    #[must_use]
+    pub fn is_dead(&self, host: &Host) -> bool {
+        let Some((uplink, _)) = self.uplink() else { return false };
+        if Hook::ALL.iter().any(|hook| self.hooks.get(&(uplink, *hook)) == Some(&Running::Gone)) {
+            return true;
+        }
+        if self.config.netns == host.netns {
+            !host.devices.contains_key(&uplink)
+        } else {
+            !host.namespaces.contains(&self.config.netns)
+        }
+    }
+
+    /// Whether the hooks of a link are `clsact` filters.
+    #[must_use]
+    pub fn by_clsact(&self, index: u32) -> bool {
+        self.links.get(&index).is_some_and(|link| link.flags & link_flag::CLSACT != 0)
+    }
+}
+
+/// What a directory of pins turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A complete instance.
+    Whole(Box<Instance>),
+    /// One whose making or removal was cut short, as far as it can be read.
+    HalfMade(Box<Instance>),
+    /// One of another version, as far as it can be read, and what it says it is.
+    Other(Box<Instance>, String),
+}
+
+impl Found {
+    /// What could be read of it.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        match self {
+            Self::Whole(instance) | Self::HalfMade(instance) | Self::Other(instance, _) => instance,
+        }
+    }
+}
+
+/// Name in a record's NUL-padded bytes.
+#[must_use]
+pub fn read_name(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// A name as NUL-padded bytes; what does not fit is cut.
+#[must_use]
+pub fn write_name<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_their_record() {
+        assert_eq!(read_name(&write_name::<16>("eth0")), "eth0");
+        assert_eq!(read_name(&write_name::<4>("abcdef")), "abcd");
+    }
+}

@@ -1,0 +1,186 @@
+//! From a wish and the facts to the instance that is wanted.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use vnet_common::LAYOUT_VERSION;
+use vnet_common::policy::{Config, Link, Sysctl, link_flag, role, source};
+
+use super::host::{Device, Host, IP_FORWARD, conf_device};
+use super::instance::{Instance, Programs, Running, write_name};
+use crate::fault::Fault;
+use crate::spec::{Attach, Hook, Inside};
+
+/// Priority of our filters where `clsact` is used.
+pub const FILTER_PRIORITY: u16 = 7;
+/// Handle of our filters where `clsact` is used.
+pub const FILTER_HANDLE: u32 = 0x766e;
+
+/// The instance the wish asks for, given what is there.
+///
+/// `found` is the instance it becomes; `programs` are the tags of the programs to run, when known.
+///
+/// # Errors
+/// Every reason why it cannot be.
+pub fn wanted(
+    wish: &Attach,
+    host: &Host,
+    found: Option<&Instance>,
+    programs: Option<Programs>,
+) -> Result<Instance, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let links = links(wish, host, found, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let sources = sources(wish, host, &links);
+    let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
+    Ok(Instance {
+        name: wish.instance.clone(),
+        config: config(wish, host, found),
+        hooks: hooks.collect(),
+        links,
+        sources,
+        sysctls: sysctls(host, found),
+        programs,
+        ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
+    })
+}
+
+fn links(
+    wish: &Attach,
+    host: &Host,
+    found: Option<&Instance>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<u32, Link> {
+    let mut links = BTreeMap::new();
+    if let Some((index, device)) = device(host, &wish.uplink, faults) {
+        match outside(wish, device, found) {
+            Ok(addr) => {
+                let base = link(index, device, host, found);
+                let uplink = Link { roles: role::UPLINK, addr: addr.octets(), ..base };
+                links.insert(index, uplink);
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    for inside in &wish.inside {
+        let Inside::Device(name) = inside else { continue };
+        let Some((index, device)) = device(host, name, faults) else { continue };
+        let base = link(index, device, host, found);
+        let flags = base.flags | link_flag::BY_NAME;
+        links.insert(index, Link { roles: role::INSIDE, flags, ..base });
+    }
+    links
+}
+
+fn device<'a>(host: &'a Host, name: &str, faults: &mut Vec<Fault>) -> Option<(u32, &'a Device)> {
+    let Some((index, device)) = host.by_name(name) else {
+        faults.push(Fault::NoDevice { name: name.to_owned(), present: host.present() });
+        return None;
+    };
+    if device.header.is_none() {
+        faults.push(Fault::LinkLayer(name.to_owned()));
+        return None;
+    }
+    Some((index, device))
+}
+
+/// The outside address: the named one, else the one in use, else the first global one.
+fn outside(wish: &Attach, device: &Device, found: Option<&Instance>) -> Result<Ipv4Addr, Fault> {
+    if let Some(address) = wish.address {
+        let (device_name, present) = (device.name.clone(), device.present());
+        return if device.has(address) {
+            Ok(address)
+        } else {
+            Err(Fault::AddressNotThere { address, device: device_name, present })
+        };
+    }
+    let in_use = found.and_then(Instance::address).filter(|address| device.has(*address));
+    let first = || device.addresses.iter().find(|(_, global)| *global).map(|(own, _)| *own);
+    in_use.or_else(first).ok_or_else(|| Fault::NoAddress(device.name.clone()))
+}
+
+/// What is the same for every role: header, name, and the way the programs are attached. A link
+/// that is attached keeps its way.
+fn link(index: u32, device: &Device, host: &Host, found: Option<&Instance>) -> Link {
+    let before = found.and_then(|found| found.links.get(&index));
+    let keeps_clsact = before.is_some_and(|link| link.flags & link_flag::CLSACT != 0);
+    let base = Link {
+        header: device.header.unwrap_or_default(),
+        name: before.map_or_else(|| write_name(&device.name), |link| link.name),
+        ..Link::default()
+    };
+    if host.tcx && !keeps_clsact {
+        return base;
+    }
+    let there = host.tc.get(&index).is_some_and(|tc| tc.qdisc.is_some());
+    let was_ours = before.is_some_and(|link| link.flags & link_flag::CLSACT_OURS != 0);
+    let ours = if was_ours || !there { link_flag::CLSACT_OURS } else { 0 };
+    Link {
+        flags: link_flag::CLSACT | ours,
+        filter_priority: u32::from(FILTER_PRIORITY),
+        filter_in: FILTER_HANDLE,
+        filter_out: FILTER_HANDLE,
+        ..base
+    }
+}
+
+/// Inside prefixes are translated; the uplink's own further addresses are not.
+fn sources(wish: &Attach, host: &Host, links: &BTreeMap<u32, Link>) -> BTreeMap<Ipv4Net, u32> {
+    let mut sources = BTreeMap::new();
+    if wish.inside.is_empty() {
+        sources.insert(Ipv4Net::default(), source::TRANSLATE);
+    }
+    for inside in &wish.inside {
+        if let Inside::Net(net) = inside {
+            sources.insert(*net, source::TRANSLATE);
+        }
+    }
+    for (index, link) in links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0) {
+        let own = host.devices.get(index).map(|device| device.addresses.as_slice());
+        for (address, _) in own.unwrap_or_default() {
+            if address.octets() != link.addr {
+                sources.insert(Ipv4Net::from(*address), source::KEEP);
+            }
+        }
+    }
+    sources
+}
+
+fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
+    let found = found.map(|found| &found.config);
+    let made_for = found.map_or(Config::DEFAULT.max_flows, |config| config.max_flows);
+    Config {
+        version: LAYOUT_VERSION,
+        epoch: found.map_or(1, |config| config.epoch),
+        netns: host.netns,
+        port_min: wish.ports.min,
+        port_max: wish.ports.max,
+        tcp_established: wish.tcp_established,
+        tcp_transitory: wish.tcp_transitory,
+        udp: wish.udp,
+        icmp: wish.icmp,
+        port_rest: wish.port_rest,
+        max_flows: wish.max_flows.unwrap_or(made_for),
+        log_level: wish.log_level as u32,
+        ..Config::DEFAULT
+    }
+}
+
+/// What has to be remembered: IPv4 forwarding when it is off, and every device that forwards
+/// alone, because writing `ip_forward` resets them all.
+fn sysctls(host: &Host, found: Option<&Instance>) -> BTreeMap<String, Sysctl> {
+    let mut sysctls = found.map(|found| found.sysctls.clone()).unwrap_or_default();
+    if host.sysctls.get(IP_FORWARD) != Some(&0) {
+        return sysctls;
+    }
+    let alone = host.sysctls.iter().filter(|(name, value)| {
+        name.as_str() == IP_FORWARD || (conf_device(name).is_some() && **value == 1)
+    });
+    for (name, value) in alone {
+        sysctls.entry(name.clone()).or_insert(Sysctl { before: *value, set: 1 });
+    }
+    sysctls
+}

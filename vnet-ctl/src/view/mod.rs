@@ -1,0 +1,57 @@
+//! What is shown: rows made from the tables, ready for people and for JSON.
+//!
+//! JSON keys are those of `ip -j` where the idea exists there; times are seconds, rates are per
+//! second, and a key that ends in `_s` is a number of seconds.
+
+mod clock;
+mod counters;
+mod flows;
+mod mappings;
+mod status;
+
+pub use clock::{now, seconds};
+pub use counters::{CounterRow, counters};
+pub use flows::{By, Filter, FlowRow, flows};
+pub use mappings::{MappingRow, mappings};
+pub use status::{Health, HookRow, InsideRow, InstanceRow, status};
+
+use crate::bpf;
+use crate::fault::Fault;
+use crate::netlink::Netlink;
+use crate::proc::privilege::Capabilities;
+use crate::reconcile::{Error, Seen, observe};
+use crate::spec;
+use crate::state::{Found, Instance};
+
+/// The complete instances of this namespace, or the named one wherever it is.
+///
+/// # Errors
+/// When there are none.
+pub async fn instances(only: Option<&spec::Instance>) -> Result<Vec<Instance>, Error> {
+    let seen = look().await?;
+    let netns = seen.host.netns;
+    let whole = seen.instances.into_values().filter_map(|found| match found {
+        Found::Whole(instance) => Some(*instance),
+        Found::HalfMade(_) | Found::Other(..) => None,
+    });
+    let meant = whole.filter(|instance| match only {
+        Some(name) => instance.name == *name,
+        None => instance.config.netns == netns,
+    });
+    let meant: Vec<_> = meant.collect();
+    match (meant.is_empty(), only) {
+        (false, _) => Ok(meant),
+        (true, Some(name)) => Err(Fault::NoInstance(name.to_string()).into()),
+        (true, None) => Err(Fault::Nothing.into()),
+    }
+}
+
+/// Looks at everything, when allowed to.
+async fn look() -> Result<Seen, Error> {
+    let missing = Capabilities::current().missing();
+    if !missing.is_empty() {
+        return Err(Fault::Permission { missing: missing.join(" and ") }.into());
+    }
+    bpf::reach()?;
+    observe(&Netlink::open()?, &[]).await
+}

@@ -1,0 +1,225 @@
+//! Instances, a row each: what was asked for, what is there, and what is wrong.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+use vnet_common::policy::{Config, role, source};
+
+use crate::bpf::{Pins, Tables};
+use crate::fault::Fault;
+use crate::reconcile::Error;
+use crate::spec::{self, Hook, Level, Ports};
+use crate::state::{Found, Host, IP_FORWARD, Instance, Running, read_name};
+
+/// How an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Everything is as it should be.
+    Ok,
+    /// It works in part, or not at all: see `problems`.
+    Broken,
+    /// It lives in another network namespace, where its devices cannot be looked at from here.
+    Elsewhere,
+}
+
+/// A hook of a managed device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookRow {
+    /// Name of the device now, or when it was attached.
+    pub ifname: String,
+    /// Its interface index.
+    pub ifindex: u32,
+    /// `uplink` or `inside`.
+    pub role: &'static str,
+    /// `tcx` or `clsact`.
+    pub via: &'static str,
+    /// Hooks that run our program.
+    pub hooks: Vec<Hook>,
+}
+
+/// Who is inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InsideRow {
+    /// Sources.
+    pub prefix: String,
+    /// `translate` or `keep`.
+    pub action: &'static str,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InstanceRow {
+    /// Its name.
+    pub instance: String,
+    /// How it is.
+    pub health: Health,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+    /// Name of the uplink.
+    pub ifname: Option<String>,
+    /// Interface index of the uplink.
+    pub ifindex: Option<u32>,
+    /// Outside address.
+    pub outside: Option<Ipv4Addr>,
+    /// Devices.
+    pub devices: Vec<HookRow>,
+    /// Sources.
+    pub inside: Vec<InsideRow>,
+    /// First and last port handed out.
+    pub ports: Ports,
+    /// Idle time of UDP mappings, seconds.
+    pub timeout_udp_s: u32,
+    /// Idle time of ICMP queries, seconds.
+    pub timeout_icmp_s: u32,
+    /// Idle time of established TCP connections, seconds.
+    pub timeout_tcp_established_s: u32,
+    /// Idle time of other TCP connections, seconds.
+    pub timeout_tcp_transitory_s: u32,
+    /// Rest of a port before another host may get it, seconds.
+    pub port_rest_s: u32,
+    /// Connections the maps were made for.
+    pub max_flows: u32,
+    /// Connections now.
+    pub flows: usize,
+    /// Mappings now.
+    pub mappings: usize,
+    /// Level of the datapath's log.
+    pub log_level: Level,
+    /// Number of the configuration.
+    pub epoch: u32,
+    /// Where the maps are pinned.
+    pub pins: String,
+}
+
+/// Every instance, or the named one.
+///
+/// # Errors
+/// When it is not there, or cannot be read.
+pub async fn status(only: Option<&spec::Instance>) -> Result<Vec<InstanceRow>, Error> {
+    let seen = super::look().await?;
+    let meant = seen.instances.iter().filter(|(name, _)| only.is_none_or(|only| *name == only));
+    let rows: Vec<_> = meant.map(|(_, found)| row(found, &seen.host)).collect();
+    match only {
+        Some(name) if rows.is_empty() => Err(Fault::NoInstance(name.to_string()).into()),
+        Some(_) | None => Ok(rows),
+    }
+}
+
+fn row(found: &Found, host: &Host) -> InstanceRow {
+    let instance = found.instance();
+    let pins = Pins::of(&instance.name);
+    let Config { port_rest, max_flows, log_level, epoch, .. } = instance.config;
+    let problems = problems(found, host);
+    let elsewhere = instance.config.netns != host.netns && !instance.is_dead(host);
+    let health = match (problems.is_empty(), elsewhere) {
+        (false, _) => Health::Broken,
+        (true, true) => Health::Elsewhere,
+        (true, false) => Health::Ok,
+    };
+    let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
+    let uplink = instance.uplink();
+    InstanceRow {
+        instance: instance.name.to_string(),
+        health,
+        problems,
+        ifname: uplink.map(|(index, link)| host_name(instance, host, index, &link.name)),
+        ifindex: uplink.map(|(index, _)| index),
+        outside: instance.address(),
+        devices: devices(instance, host),
+        inside: inside(instance),
+        ports: instance.ports(),
+        timeout_udp_s: instance.config.udp,
+        timeout_icmp_s: instance.config.icmp,
+        timeout_tcp_established_s: instance.config.tcp_established,
+        timeout_tcp_transitory_s: instance.config.tcp_transitory,
+        port_rest_s: port_rest,
+        max_flows,
+        flows,
+        mappings,
+        log_level: Level::from_number(log_level),
+        epoch,
+        pins: pins.dir().display().to_string(),
+    }
+}
+
+/// The name now, when the device can be seen from here.
+fn host_name(instance: &Instance, host: &Host, index: u32, record: &[u8]) -> String {
+    let was = read_name(record);
+    let here = instance.config.netns == host.netns && !instance.is_dead(host);
+    if here { host.name_of(index, &was) } else { was }
+}
+
+fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
+    let rows = instance.links.iter().map(|(index, link)| HookRow {
+        ifname: host_name(instance, host, *index, &link.name),
+        ifindex: *index,
+        role: if link.roles & role::UPLINK != 0 { "uplink" } else { "inside" },
+        via: if instance.by_clsact(*index) { "clsact" } else { "tcx" },
+        hooks: Hook::ALL.into_iter().filter(|hook| runs(instance, *index, *hook)).collect(),
+    });
+    rows.collect()
+}
+
+fn runs(instance: &Instance, index: u32, hook: Hook) -> bool {
+    matches!(instance.hooks.get(&(index, hook)), Some(Running::Current | Running::Old))
+}
+
+fn inside(instance: &Instance) -> Vec<InsideRow> {
+    let rows = instance.sources.iter().map(|(net, action)| InsideRow {
+        prefix: net.to_string(),
+        action: if *action == source::KEEP { "keep" } else { "translate" },
+    });
+    rows.collect()
+}
+
+/// What is wrong, and what to do about it.
+fn problems(found: &Found, host: &Host) -> Vec<String> {
+    let instance = found.instance();
+    match found {
+        Found::HalfMade(_) => {
+            return vec![
+                "its making or removal was cut short: attach again, or detach it".to_owned(),
+            ];
+        }
+        Found::Other(_, version) => {
+            return vec![format!(
+                "it was made by another version of vnet ({version}): detach it, then attach again"
+            )];
+        }
+        Found::Whole(_) => {}
+    }
+    if instance.is_dead(host) {
+        return vec![
+            "its uplink or its network namespace is gone: detach it, or attach again".to_owned(),
+        ];
+    }
+    let mut problems = Vec::new();
+    let here = instance.config.netns == host.netns;
+    for (index, link) in &instance.links {
+        let name = host_name(instance, host, *index, &link.name);
+        // Filters can only be seen from their own namespace.
+        let visible = here || !instance.by_clsact(*index);
+        for hook in Hook::ALL.into_iter().filter(|hook| visible && !runs(instance, *index, *hook)) {
+            problems.push(format!("the {hook} hook of {name} is not attached: attach again"));
+        }
+    }
+    if here {
+        problems.extend(address_problem(instance, host));
+        if host.sysctls.get(IP_FORWARD) == Some(&0) {
+            problems.push(format!("{IP_FORWARD} is 0, nothing is forwarded: attach again"));
+        }
+    }
+    problems
+}
+
+fn address_problem(instance: &Instance, host: &Host) -> Option<String> {
+    let (index, link) = instance.uplink()?;
+    let device = host.devices.get(&index)?;
+    let address = Ipv4Addr::from(link.addr);
+    let gone = !device.has(address);
+    gone.then(|| {
+        let name = &device.name;
+        format!("outside address {address} is no longer on {name}: attach again to take another")
+    })
+}
