@@ -111,8 +111,13 @@ fn refuse(error: &clap::Error) -> Exit {
 
 /// `VNET_LOG=debug` shows what vnetctl itself does, step by step, on stderr.
 fn listen() {
-    let filter = EnvFilter::try_from_env("VNET_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let level = std::env::var("VNET_LOG").unwrap_or_else(|_| "off".to_owned());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("vnet_ctl={level}")))
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false);
     // Fails only when somebody else listens already, as in tests.
     let _ = subscriber.try_init();
 }
