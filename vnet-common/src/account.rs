@@ -55,39 +55,41 @@ pub enum Reason {
     Multicast = 12,
     /// Fragment from outside, given to this host's own stack.
     FragmentIn = 13,
+    /// Headers contradict themselves: left to the kernel, which drops it.
+    MalformedIn = 14,
     /// Device is not (or no longer) managed.
-    Unmanaged = 14,
+    Unmanaged = 15,
     /// Fragment from inside, which cannot be translated alone.
-    Fragment = 15,
+    Fragment = 16,
     /// Private source that no --inside covers: must not leave.
-    PrivateSource = 16,
+    PrivateSource = 17,
     /// From inside to a multicast or broadcast address: must not leave with its source.
-    MulticastSource = 17,
+    MulticastSource = 18,
     /// Protocol that cannot be translated.
-    Protocol = 18,
+    Protocol = 19,
     /// ICMP from inside that is neither a query nor an error about a known flow.
-    IcmpType = 19,
+    IcmpType = 20,
     /// TCP from inside that neither opens nor continues a connection.
-    TcpNoFlow = 20,
+    TcpNoFlow = 21,
     /// From outside to a mapped port, by someone the mapping's owner has not spoken to.
-    Filtered = 21,
+    Filtered = 22,
     /// ICMP error that quotes no known flow.
-    IcmpUnmatched = 22,
+    IcmpUnmatched = 23,
     /// No outside port is free for a new mapping.
-    PortsExhausted = 23,
+    PortsExhausted = 24,
     /// Flow table is full.
-    FlowsFull = 24,
+    FlowsFull = 25,
     /// Mapping was ending at this very moment; a retransmission finds a new one.
-    MappingRace = 25,
+    MappingRace = 26,
     /// Headers contradict themselves or are cut short.
-    Malformed = 26,
+    Malformed = 27,
     /// The kernel refused to change the packet.
-    Rewrite = 27,
+    Rewrite = 28,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -102,6 +104,7 @@ impl Reason {
         Self::Vlan,
         Self::Multicast,
         Self::FragmentIn,
+        Self::MalformedIn,
         Self::Unmanaged,
         Self::Fragment,
         Self::PrivateSource,
@@ -136,6 +139,7 @@ impl Reason {
             Self::Vlan => "vlan",
             Self::Multicast => "multicast",
             Self::FragmentIn => "fragment_in",
+            Self::MalformedIn => "malformed_in",
             Self::Unmanaged => "unmanaged",
             Self::Fragment => "fragment",
             Self::PrivateSource => "private_source",
@@ -172,6 +176,7 @@ impl Reason {
             | Self::Vlan
             | Self::Multicast
             | Self::FragmentIn
+            | Self::MalformedIn
             | Self::Unmanaged => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
@@ -209,6 +214,9 @@ impl Reason {
             Self::Vlan => "carries a VLAN tag: belongs to a VLAN device, not to this one",
             Self::Multicast => "to a multicast or broadcast address, which are never translated",
             Self::FragmentIn => "fragment from outside, given to this host's own stack",
+            Self::MalformedIn => {
+                "headers contradict themselves: left to the kernel, which drops it"
+            }
             Self::Unmanaged => "device is not (or no longer) managed",
             Self::Fragment => "fragment from inside, which cannot be translated alone",
             Self::PrivateSource => "private source that no --inside covers: must not leave",

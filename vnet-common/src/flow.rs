@@ -70,7 +70,9 @@ pub struct Flow {
     /// [`crate::tcp::State`], the same in both entries of a connection.
     pub state: u8,
     /// Bits of [`flag`].
-    pub flags: u16,
+    pub flags: u8,
+    /// Number of the outside address (see [`crate::translate::pool`]).
+    pub outside: u8,
     /// Packets on the wire seen in this direction (a GSO packet counts its segments).
     pub packets: u64,
     /// Bytes of those packets from the IP header on.
@@ -109,9 +111,9 @@ impl Flow {
 /// Bits of [`Flow::flags`].
 pub mod flag {
     /// The connection belongs to a socket of this host, not to a host behind it.
-    pub const HOST: u16 = 1;
+    pub const HOST: u8 = 1;
     /// The other side has answered: no longer embryonic.
-    pub const REPLIED: u16 = 2;
+    pub const REPLIED: u8 = 2;
 }
 
 /// Which way a packet crosses the uplink.

@@ -1,6 +1,6 @@
 //! `pools`: which outside ports are free, per outside address and protocol.
 //!
-//! A set of ports is two levels of bits, so that finding one of 65,536 costs the same whether all
+//! A set of ports is three levels of bits, so that finding one of 65,536 costs the same whether all
 //! are free or one is left. A port that is given back rests before another host may get it: it
 //! waits in `resting`, is moved to `rested` after one rest time, and is free after the next.
 
@@ -11,22 +11,25 @@ pub const WORDS: usize = 1024;
 /// 64-bit words of the upper level: one bit for each word of the lower one.
 pub const INDEX: usize = WORDS / 64;
 
-/// A set of ports. A bit of `index` says that the word it stands for may not be empty.
+/// A set of ports. A bit of an upper level says that the word it stands for may not be empty.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PortSet {
+    /// Bit `i` is set while `index[i]` has a bit set.
+    pub top: u64,
     /// Bit `w % 64` of `index[w / 64]` is set while `words[w]` has a bit set.
     pub index: [u64; INDEX],
     /// Bit `p % 64` of `words[p / 64]` is set while port `p` is in the set.
     pub words: [u64; WORDS],
 }
-record!(PortSet, (INDEX + WORDS) * 8);
+record!(PortSet, (1 + INDEX + WORDS) * 8);
 
 impl PortSet {
     /// No port.
-    pub const EMPTY: Self = Self { index: [0; INDEX], words: [0; WORDS] };
+    pub const EMPTY: Self = Self { top: 0, index: [0; INDEX], words: [0; WORDS] };
     /// Every port from 0 to 65535.
-    pub const FULL: Self = Self { index: [u64::MAX; INDEX], words: [u64::MAX; WORDS] };
+    pub const FULL: Self =
+        Self { top: (1 << INDEX) - 1, index: [u64::MAX; INDEX], words: [u64::MAX; WORDS] };
 
     /// Takes one port out.
     pub fn remove(&mut self, port: u16) {
@@ -34,6 +37,9 @@ impl PortSet {
         self.words[word] &= !(1 << (port & 63));
         if self.words[word] == 0 {
             self.index[word / 64] &= !(1 << (word % 64));
+            if self.index[word / 64] == 0 {
+                self.top &= !(1 << (word / 64));
+            }
         }
     }
 
@@ -64,7 +70,7 @@ pub struct PortPool {
     /// When `resting` last became `rested`, in seconds.
     pub rotated: u64,
 }
-record!(PortPool, 3 * (INDEX + WORDS) * 8 + 8);
+record!(PortPool, 3 * (1 + INDEX + WORDS) * 8 + 8);
 
 impl PortPool {
     /// A pool with every port free. Port 0 is no port (RFC 6335), but is a valid ICMP identifier,

@@ -164,6 +164,17 @@ fn reset_is_valid(state: State, segment: &Segment, window: &Window) -> bool {
     }
 }
 
+/// How far a segment may run ahead of what its sender sent before and still move the mark: more
+/// than any usual receive window, far less than the 2^31 a blind forger would like.
+pub const REACH: u32 = 1 << 24;
+
+/// End of the highest sequence number sent, after one more segment.
+#[inline(always)]
+#[must_use]
+pub fn advance(sent: u32, segment: &Segment) -> u32 {
+    if segment.end.wrapping_sub(sent) < REACH { segment.end } else { sent }
+}
+
 /// The state after `segment` passed in `direction`.
 #[inline(always)]
 #[must_use]

@@ -59,6 +59,11 @@ pub mod pool {
 
     /// Pools an outside address has.
     pub const PER_ADDRESS: u32 = 3;
+    /// Outside addresses an instance can have at once: the present one, and the one before it
+    /// while connections on it last.
+    pub const ADDRESSES: u32 = 2;
+    /// Pools of an instance.
+    pub const COUNT: u32 = PER_ADDRESS * ADDRESSES;
 
     /// Number of the pool of `proto` on outside address number `outside`, if it is translated.
     #[inline(always)]

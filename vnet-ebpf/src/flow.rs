@@ -1,0 +1,165 @@
+//! Known flows: look up, follow, remember, forget.
+
+use vnet_common::{
+    account::Reason,
+    expire::Ticket,
+    flow::{Direction, Flow, FlowKey, proto},
+    tcp::{self, Segment, State, Window, flags},
+};
+
+use crate::{
+    account::wire_bytes,
+    kernel::{
+        clock,
+        flows::{Entry, Refusal, push_ticket},
+        frame::Frame,
+    },
+    opening::Opening,
+    packet::{Kind, Packet},
+    rewrite,
+};
+
+/// The entry for a packet of `direction` on device `link`, by the packet's own tuple.
+#[inline(always)]
+#[must_use]
+pub fn known(packet: &Packet, direction: Direction, link: u32) -> Option<Entry> {
+    let query = match direction {
+        Direction::Out => Kind::Query,
+        Direction::In => Kind::Reply,
+    };
+    if packet.kind != query && !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
+        return None;
+    }
+    Entry::find(&packet.key).filter(|entry| entry.serves(direction, link))
+}
+
+/// Counts a packet of a known flow, follows the conversation and translates.
+#[inline(always)]
+pub fn forward(
+    frame: &mut Frame,
+    packet: &Packet,
+    entry: Entry,
+    direction: Direction,
+) -> Result<(), Reason> {
+    let target = entry.target();
+    match packet.kind {
+        Kind::Tcp => follow_tcp(&entry, &packet.segment, direction),
+        Kind::Udp
+        | Kind::Query
+        | Kind::Reply
+        | Kind::Error
+        | Kind::OtherIcmp
+        | Kind::Fragment
+        | Kind::Other => follow(&entry, packet.key.proto, direction),
+    }
+    let segments = frame.segments();
+    let bytes = wire_bytes(frame.length() - packet.l3, segments, packet.payload - packet.l3);
+    entry.count(segments, bytes, clock::now());
+    rewrite::apply(frame, packet, &target)
+}
+
+/// UDP and ICMP: an answer confirms the flow, once.
+#[inline(always)]
+fn follow(entry: &Entry, proto: u8, direction: Direction) {
+    if direction == Direction::In && !entry.replied() {
+        set_state(entry, Entry::find(&entry.twin(proto)), State::Replied);
+    }
+}
+
+/// TCP: notes sequence numbers, and steps where the step can change something.
+#[inline(always)]
+fn follow_tcp(entry: &Entry, segment: &Segment, direction: Direction) {
+    let state = entry.state().unwrap_or(State::PickedUp);
+    let quiet = state == State::Established && !segment.has(flags::SYN | flags::FIN | flags::RST);
+    if !quiet {
+        step(entry, segment, direction, state);
+    }
+    if segment.has(flags::RST) {
+        return;
+    }
+    let sent = if segment.has(flags::SYN) || entry.packets() == 0 {
+        segment.end
+    } else {
+        tcp::advance(entry.sent(), segment)
+    };
+    let ack = if segment.has(flags::ACK) { segment.ack } else { entry.acknowledged() };
+    entry.set_sequence(sent, ack);
+}
+
+/// Where the state may change: rarely, so it has a stack frame of its own.
+#[inline(never)]
+fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
+    let twin = Entry::find(&entry.twin(proto::TCP));
+    let (expected, receiver_sent) = twin.map_or((0, 0), |twin| (twin.acknowledged(), twin.sent()));
+    let window = Window { sent: entry.sent(), expected, receiver_sent };
+    let next = tcp::step(state, direction, segment, &window);
+    if next != state {
+        set_state(entry, twin, next);
+    }
+}
+
+/// Both entries of a connection say the same.
+#[inline(always)]
+fn set_state(entry: &Entry, twin: Option<Entry>, state: State) {
+    let replied = !matches!(state, State::Unreplied | State::SynSent | State::PickedUp);
+    for entry in [Some(*entry), twin].into_iter().flatten() {
+        entry.set_state(state);
+        if replied {
+            entry.set_replied();
+        }
+    }
+}
+
+/// Makes both entries of a new connection and its ticket, or nothing. Not inlined: it needs a stack
+/// frame of its own.
+#[inline(never)]
+pub fn remember(opening: &Opening) -> Result<(), Refusal> {
+    let key = &opening.key;
+    let ticket = clock::random();
+    let mut flow = Flow {
+        saddr: opening.addr,
+        daddr: key.daddr,
+        sport: opening.port,
+        // A query has one identifier, and both ports are it.
+        dport: if key.proto == proto::ICMP { opening.port } else { key.dport },
+        direction: Direction::Out as u8,
+        state: opening.state as u8,
+        flags: opening.flags,
+        outside: opening.outside,
+        first_seen: clock::now(),
+        last_seen: clock::now(),
+        ticket,
+        link: opening.link,
+        ..Flow::default()
+    };
+    let twin = flow.twin(key.proto);
+    Entry::insert(key, &flow)?;
+    flow.direction = Direction::In as u8;
+    (flow.saddr, flow.daddr) = (key.daddr, key.saddr);
+    (flow.sport, flow.dport) = (key.dport, key.sport);
+    let made = Entry::insert(&twin, &flow);
+    if made.is_err() || !enqueue(key, ticket) {
+        if made.is_ok() {
+            Entry::remove(&twin);
+        }
+        Entry::remove(key);
+        return Err(Refusal::Full);
+    }
+    Ok(())
+}
+
+/// Puts a connection's ticket at the tail of the expiry queue.
+#[inline(always)]
+#[must_use]
+pub fn enqueue(key: &FlowKey, number: u32) -> bool {
+    push_ticket(&Ticket { key: *key, number, since: clock::seconds() })
+}
+
+/// Removes both entries of a connection; `true` for exactly one of all who try at once.
+#[inline(always)]
+#[must_use]
+pub fn forget(key: &FlowKey, twin: &FlowKey) -> bool {
+    let ours = Entry::remove(key);
+    Entry::remove(twin);
+    ours
+}

@@ -1,0 +1,26 @@
+//! Time and chance.
+
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns};
+
+/// Nanoseconds of `CLOCK_MONOTONIC_COARSE`: a memory read, good to a few milliseconds.
+#[inline(always)]
+#[must_use]
+pub fn now() -> u64 {
+    // SAFETY: the helper takes nothing and only returns a number.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// The same in whole seconds.
+#[inline(always)]
+#[must_use]
+pub fn seconds() -> u32 {
+    (now() / 1_000_000_000) as u32
+}
+
+/// A random number.
+#[inline(always)]
+#[must_use]
+pub fn random() -> u32 {
+    // SAFETY: the helper takes nothing and only returns a number.
+    unsafe { bpf_get_prandom_u32() }
+}

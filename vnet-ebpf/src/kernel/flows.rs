@@ -1,0 +1,251 @@
+//! `flows4`, `mappings` and `tickets`.
+
+use core::ptr::{NonNull, addr_of, addr_of_mut};
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{HashMap, Queue},
+    macros::btf_map,
+};
+use vnet_common::{
+    expire::Ticket,
+    flow::{Direction, Flow, FlowKey, flag},
+    tcp::State,
+    translate::{Endpoint, Mapping},
+};
+
+use super::{
+    atomic::Atomic64,
+    maps::{NO_PREALLOC, SIZED_BY_LOADER},
+};
+use crate::rewrite::Target;
+
+#[btf_map(name = "flows4")]
+static FLOWS4: HashMap<FlowKey, Flow, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "mappings")]
+static MAPPINGS: HashMap<Endpoint, Mapping, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "tickets")]
+static TICKETS: Queue<Ticket, SIZED_BY_LOADER> = Queue::new();
+
+/// Why an entry was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is one already.
+    Exists,
+    /// There is no room.
+    Full,
+}
+
+#[inline(always)]
+fn refusal(result: Result<(), i32>) -> Result<(), Refusal> {
+    const EEXIST: i32 = 17;
+    result.map_err(|errno| if errno == -EEXIST { Refusal::Exists } else { Refusal::Full })
+}
+
+/// An entry of `flows4`.
+#[derive(Clone, Copy)]
+pub struct Entry(NonNull<Flow>);
+
+/// Reads one field.
+macro_rules! get {
+    ($entry:expr, $field:ident) => {
+        // SAFETY: the entry is a live map value of this type (see the module's promise).
+        unsafe { addr_of!((*$entry.0.as_ptr()).$field).read_volatile() }
+    };
+}
+
+/// Writes one field.
+macro_rules! set {
+    ($entry:expr, $field:ident, $value:expr) => {
+        // SAFETY: as in `get`; other CPUs may write the same field, the last one wins.
+        unsafe { addr_of_mut!((*$entry.0.as_ptr()).$field).write_volatile($value) }
+    };
+}
+
+impl Entry {
+    /// The entry of the packet's own tuple.
+    #[inline(always)]
+    #[must_use]
+    pub fn find(key: &FlowKey) -> Option<Self> {
+        NonNull::new(FLOWS4.get_ptr_mut(key)?).map(Self)
+    }
+
+    /// Makes one.
+    #[inline(always)]
+    pub fn insert(key: &FlowKey, flow: &Flow) -> Result<(), Refusal> {
+        refusal(FLOWS4.insert(key, flow, u64::from(BPF_NOEXIST)))
+    }
+
+    /// Removes one.
+    #[inline(always)]
+    pub fn remove(key: &FlowKey) -> bool {
+        FLOWS4.remove(key).is_ok()
+    }
+
+    /// The tuple to write.
+    #[inline(always)]
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target {
+            saddr: get!(self, saddr),
+            daddr: get!(self, daddr),
+            sport: get!(self, sport),
+            dport: get!(self, dport),
+        }
+    }
+
+    /// Key of the other direction's entry.
+    #[inline(always)]
+    #[must_use]
+    pub fn twin(&self, proto: u8) -> FlowKey {
+        let target = self.target();
+        FlowKey {
+            saddr: target.daddr,
+            daddr: target.saddr,
+            sport: target.dport,
+            dport: target.sport,
+            proto,
+            reserved: [0; 3],
+        }
+    }
+
+    /// Whether this is the entry for packets of `direction` on uplink `link`.
+    #[inline(always)]
+    #[must_use]
+    pub fn serves(&self, direction: Direction, link: u32) -> bool {
+        get!(self, direction) == direction as u8 && get!(self, link) == link
+    }
+
+    /// The connection's state.
+    #[inline(always)]
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        State::from_number(get!(self, state))
+    }
+
+    /// Changes the state of this direction's entry.
+    #[inline(always)]
+    pub fn set_state(&self, state: State) {
+        set!(self, state, state as u8);
+    }
+
+    /// Whether the other side has answered.
+    #[inline(always)]
+    #[must_use]
+    pub fn replied(&self) -> bool {
+        get!(self, flags) & flag::REPLIED != 0
+    }
+
+    /// Notes that the other side has answered.
+    #[inline(always)]
+    pub fn set_replied(&self) {
+        let flags = get!(self, flags);
+        set!(self, flags, flags | flag::REPLIED);
+    }
+
+    /// Packets of this direction so far.
+    #[inline(always)]
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        get!(self, packets)
+    }
+
+    /// When this direction last saw a packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn last_seen(&self) -> u64 {
+        get!(self, last_seen)
+    }
+
+    /// Number of the outside address the connection is on.
+    #[inline(always)]
+    #[must_use]
+    pub fn outside(&self) -> u8 {
+        get!(self, outside)
+    }
+
+    /// Number of the connection's ticket.
+    #[inline(always)]
+    #[must_use]
+    pub fn ticket(&self) -> u32 {
+        get!(self, ticket)
+    }
+
+    /// End of the highest sequence number sent in this direction.
+    #[inline(always)]
+    #[must_use]
+    pub fn sent(&self) -> u32 {
+        get!(self, seq_end)
+    }
+
+    /// Last acknowledgement sent in this direction.
+    #[inline(always)]
+    #[must_use]
+    pub fn acknowledged(&self) -> u32 {
+        get!(self, ack)
+    }
+
+    /// Notes sequence numbers.
+    #[inline(always)]
+    pub fn set_sequence(&self, sent: u32, acknowledged: u32) {
+        set!(self, seq_end, sent);
+        set!(self, ack, acknowledged);
+    }
+
+    /// Counts what passed, and when.
+    #[inline(always)]
+    pub fn count(&self, packets: u32, bytes: u64, now: u64) {
+        let flow = self.0.as_ptr();
+        // SAFETY: live, aligned fields that are only ever added to, atomically.
+        let (all_packets, all_bytes) = unsafe {
+            (
+                &*addr_of!((*flow).packets).cast::<Atomic64>(),
+                &*addr_of!((*flow).bytes).cast::<Atomic64>(),
+            )
+        };
+        all_packets.add(u64::from(packets));
+        all_bytes.add(bytes);
+        set!(self, last_seen, now);
+    }
+}
+
+/// The mapping of an inside endpoint.
+#[inline(always)]
+#[must_use]
+pub fn mapping(endpoint: &Endpoint) -> Option<&'static Mapping> {
+    // SAFETY: entries are inserted whole and never edited in place.
+    unsafe { MAPPINGS.get(endpoint) }
+}
+
+/// Makes a mapping.
+#[inline(always)]
+pub fn insert_mapping(endpoint: &Endpoint, mapping: &Mapping) -> Result<(), Refusal> {
+    refusal(MAPPINGS.insert(endpoint, mapping, u64::from(BPF_NOEXIST)))
+}
+
+/// Removes a mapping.
+#[inline(always)]
+pub fn remove_mapping(endpoint: &Endpoint) {
+    // There is nothing to remove where two removers meet, and nothing to do about it.
+    let _ = MAPPINGS.remove(endpoint);
+}
+
+/// Joins the expiry queue.
+#[inline(always)]
+pub fn push_ticket(ticket: &Ticket) -> bool {
+    TICKETS.push(ticket, 0).is_ok()
+}
+
+/// The ticket that has waited longest.
+#[inline(always)]
+#[must_use]
+pub fn oldest_ticket() -> Option<Ticket> {
+    TICKETS.peek().ok().flatten()
+}
+
+/// Takes the ticket that has waited longest.
+#[inline(always)]
+#[must_use]
+pub fn pop_ticket() -> Option<Ticket> {
+    TICKETS.pop().ok().flatten()
+}

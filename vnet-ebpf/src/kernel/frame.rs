@@ -1,0 +1,246 @@
+//! The packet: read in place, made linear first where it is not; written only
+//! through helpers that know about clones, offloads and unfinished checksums.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    helpers::{bpf_l4_csum_replace, bpf_skb_store_bytes},
+    programs::TcContext,
+};
+use core::mem::offset_of;
+use vnet_common::account::Reason;
+
+use super::atomic::bound;
+use crate::{
+    checksum::Change,
+    packet::Bytes,
+    rewrite::{Field, Patch},
+};
+
+/// Largest offset that is read in place: past every header, and a bound the verifier can use.
+const REACH: u32 = 0xff;
+
+/// EtherTypes a frame is told apart by (IEEE 802 numbers).
+pub mod ethertype {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
+}
+
+/// A packet in a classifier program.
+pub struct Frame {
+    ctx: TcContext,
+}
+
+impl Frame {
+    /// The packet of this run.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(ctx: TcContext) -> Self {
+        Self { ctx }
+    }
+
+    /// The context, for the log.
+    #[inline(always)]
+    #[must_use]
+    pub fn context(&self) -> &TcContext {
+        &self.ctx
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+
+    /// Length from the link header on.
+    #[inline(always)]
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    /// Index of the device the program runs on.
+    #[inline(always)]
+    #[must_use]
+    pub fn device(&self) -> u32 {
+        // SAFETY: the context is valid for the whole run, and the verifier checks the field.
+        unsafe { (*self.skb()).ifindex }
+    }
+
+    /// Index of the device the packet came in on; 0 when this host made it.
+    #[inline(always)]
+    #[must_use]
+    pub fn arrived_on(&self) -> u32 {
+        // SAFETY: as in `device`.
+        unsafe { (*self.skb()).ingress_ifindex }
+    }
+
+    /// EtherType, tag skipped.
+    #[inline(always)]
+    #[must_use]
+    pub fn ethertype(&self) -> u16 {
+        // SAFETY: as in `device`.
+        u16::from_be(unsafe { (*self.skb()).protocol } as u16)
+    }
+
+    /// Whether a VLAN tag travels beside the frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn tagged(&self) -> bool {
+        // SAFETY: as in `device`.
+        unsafe { (*self.skb()).vlan_present != 0 }
+    }
+
+    /// Packets this one is on the wire: a GSO packet is cut into that many.
+    #[inline(always)]
+    #[must_use]
+    pub fn segments(&self) -> u32 {
+        // SAFETY: as in `device`.
+        unsafe { (*self.skb()).gso_segs }.max(1)
+    }
+}
+
+impl Frame {
+    /// Address of `size` bytes at `offset`, which is at most [`REACH`], if they are linear.
+    #[inline(always)]
+    fn linear(&self, offset: u32, size: usize) -> Option<usize> {
+        let offset = bound::<REACH>(offset.into()) as usize;
+        let start = self.edge::<{ offset_of!(__sk_buff, data) }>() + offset;
+        (start + size <= self.edge::<{ offset_of!(__sk_buff, data_end) }>()).then_some(start)
+    }
+
+    /// Where the linear part begins or ends: the field of the context at `AT`. The context declares
+    /// pointers as 32-bit numbers; loaded as such, the compiler may widen one in a way that the
+    /// verifier takes for arithmetic, so the load is written out.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn edge<const AT: usize>(&self) -> usize {
+        let edge: usize;
+        // SAFETY: loads a field of the context, which is valid for the whole run.
+        unsafe {
+            core::arch::asm!("{edge} = *(u32 *)({skb} + {at})",
+                edge = out(reg) edge, skb = in(reg) self.skb(), at = const AT);
+        }
+        edge
+    }
+
+    /// There are no packets on the host.
+    #[cfg(not(target_arch = "bpf"))]
+    fn edge<const AT: usize>(&self) -> usize {
+        AT
+    }
+
+    /// Makes the first `length` bytes linear, if there are as many. Only headers that are not
+    /// linear already are pulled: a partial pull of a UDP GSO list crashed kernels before 6.16, and
+    /// those have their headers where they belong.
+    #[inline(always)]
+    fn pull(&self, length: u32) -> Option<()> {
+        if length > self.length() {
+            return None;
+        }
+        self.ctx.pull_data(length).ok()
+    }
+}
+
+impl Frame {
+    /// Address of `size` bytes at `offset`, made linear if they are not.
+    #[inline(always)]
+    fn at(&self, offset: u32, size: usize) -> Option<usize> {
+        if offset > REACH {
+            return None;
+        }
+        if let Some(start) = self.linear(offset, size) {
+            return Some(start);
+        }
+        self.pull(offset + size as u32)?;
+        self.linear(offset, size)
+    }
+
+    #[inline(always)]
+    fn store<T>(&mut self, offset: u32, value: &T) -> Result<(), Reason> {
+        let (from, size) = (core::ptr::from_ref(value).cast(), size_of::<T>() as u32);
+        // SAFETY: the helper reads as many bytes as the value has, and checks the offset.
+        done(unsafe { bpf_skb_store_bytes(self.skb().cast(), offset, from, size, 0) })
+    }
+}
+
+impl Bytes for Frame {
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let start = self.at(offset, N * 4)?;
+        // SAFETY: `at` has checked that the words are there, which is also what the verifier asks
+        // for. Where the machine wants words aligned, the verifier does too, and the kernel keeps
+        // headers on 32-bit boundaries (NET_IP_ALIGN).
+        Some(unsafe { core::ptr::read(start as *const [u32; N]) })
+    }
+
+    #[inline(always)]
+    fn half(&self, offset: u32) -> Option<u16> {
+        let start = self.at(offset, 2)?;
+        // SAFETY: as in `words`.
+        Some(unsafe { core::ptr::read(start as *const u16) })
+    }
+}
+
+impl Patch for Frame {
+    #[inline(always)]
+    fn set_words<const N: usize>(&mut self, offset: u32, words: &[u32; N]) -> Result<(), Reason> {
+        self.store(offset, words)
+    }
+
+    #[inline(always)]
+    fn set_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
+        self.store(offset, &half)
+    }
+
+    #[inline(always)]
+    fn checksum(
+        &mut self,
+        offset: u32,
+        change: Change,
+        field: Field,
+        pseudo: bool,
+    ) -> Result<(), Reason> {
+        let pseudo = if pseudo { u64::from(BPF_F_PSEUDO_HDR) } else { 0 };
+        let flags = mangled(field) | pseudo;
+        // SAFETY: the helper takes numbers and checks the offset.
+        done(unsafe { bpf_l4_csum_replace(self.skb(), offset, 0, change.folded().into(), flags) })
+    }
+
+    #[inline(always)]
+    fn checksum_port(
+        &mut self,
+        offset: u32,
+        old: u16,
+        new: u16,
+        field: Field,
+    ) -> Result<(), Reason> {
+        let flags = mangled(field) | size_of::<u16>() as u64;
+        // SAFETY: as in `checksum`.
+        done(unsafe {
+            bpf_l4_csum_replace(self.skb(), offset, old.to_be().into(), new.to_be().into(), flags)
+        })
+    }
+}
+
+#[inline(always)]
+fn mangled(field: Field) -> u64 {
+    match field {
+        Field::Plain => 0,
+        Field::Udp => u64::from(BPF_F_MARK_MANGLED_0),
+    }
+}
+
+#[inline(always)]
+fn done(refused: i64) -> Result<(), Reason> {
+    if refused == 0 { Ok(()) } else { Err(Reason::Rewrite) }
+}
+
+impl Frame {
+    /// The context as the helpers that look up sockets take it.
+    #[inline(always)]
+    pub(super) fn raw(&self) -> *mut core::ffi::c_void {
+        self.ctx.as_ptr()
+    }
+}

@@ -1,0 +1,67 @@
+//! What the control plane writes, and the counters it reads.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    macros::btf_map,
+    maps::lpm_trie::Key,
+};
+use vnet_common::{
+    Ipv4,
+    account::{Counter, Reason},
+    policy::{Config, Link, Source, Sysctl, SysctlName},
+};
+
+/// Flag of maps whose entries are allocated one by one: they hold a million without failing, and
+/// cost nothing while empty.
+pub(super) const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+/// Entries of the maps that the loader sizes to the instance's `max_flows`.
+pub(super) const SIZED_BY_LOADER: usize = 1024;
+
+#[btf_map(name = "config")]
+static CONFIG: Array<Config, 1> = Array::new();
+#[btf_map(name = "links")]
+static LINKS: HashMap<u32, Link, 1024, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "sources")]
+static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
+/// Only the control plane uses it: what it must put back. It lives here to be pinned and versioned
+/// with all else.
+#[btf_map(name = "sysctls")]
+static SYSCTLS: HashMap<SysctlName, Sysctl, 4096, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "counters")]
+static COUNTERS: PerCpuArray<Counter, { Reason::ALL.len() }> = PerCpuArray::new();
+
+/// The instance's configuration.
+#[inline(always)]
+#[must_use]
+pub fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// The managed device with this index.
+#[inline(always)]
+#[must_use]
+pub fn link(ifindex: u32) -> Option<&'static Link> {
+    // SAFETY: the control plane replaces entries whole and never edits one in place.
+    unsafe { LINKS.get(ifindex) }
+}
+
+/// What becomes of a new flow from this source: a value of [`vnet_common::policy::source`].
+#[inline(always)]
+#[must_use]
+pub fn source(addr: Ipv4) -> Option<u32> {
+    SOURCES.get(&Key::new(32, addr)).map(|found| found.action)
+}
+
+/// Counts an end.
+#[inline(always)]
+pub fn count(reason: Reason, packets: u32, bytes: u64) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(reason as u32) {
+        // SAFETY: this CPU's own entry, and a program of this hook is not interrupted by another
+        // on the same CPU while it holds it.
+        unsafe {
+            (*counter).packets += u64::from(packets);
+            (*counter).bytes += bytes;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The only door to the kernel: packets, maps, clock, timer, sockets and randomness.
+//!
+//! All unsafe code of the programs is here, behind functions that are safe to call.
+//!
+//! A map entry that was found stays readable until the program ends, even if it is removed
+//! meanwhile (RCU). Entries are plain integers that other CPUs and the control plane may change at
+//! any time: they are read and written one field at a time, and counted up atomically.
+#![expect(unsafe_code, reason = "this is the fence: helpers and map values are raw pointers")]
+
+pub mod atomic;
+pub mod clock;
+pub mod flows;
+pub mod frame;
+pub mod maps;
+pub mod ports;
+pub mod socket;
+pub mod timer;
+
+/// Runs `step` up to `times` times with the number of the turn, until it returns 1. The verifier
+/// walks the step once, however often it runs (`bpf_loop`).
+#[inline(always)]
+pub fn repeat<T>(times: u32, step: extern "C" fn(u64, &mut T) -> i64, context: &mut T) {
+    let context: *mut T = context;
+    // SAFETY: the kernel hands the context back to the step unchanged, and it outlives the loop.
+    unsafe { aya_ebpf::helpers::bpf_loop(times, step as *mut _, context.cast(), 0) };
+}

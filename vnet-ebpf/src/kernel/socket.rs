@@ -1,0 +1,79 @@
+//! The host's own sockets: a port that one of them owns is never handed out.
+
+use aya_ebpf::{
+    bindings::{
+        bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+    },
+    helpers::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
+};
+use vnet_common::flow::{FlowKey, proto};
+
+use super::frame::Frame;
+
+/// `BPF_F_CURRENT_NETNS`: the namespace of the device the program runs on.
+const THIS_NAMESPACE: u64 = u64::MAX;
+/// State of a UDP socket that has been connected (the kernel reuses TCP's number).
+const CONNECTED: u32 = 1;
+
+/// What kind of socket answers to a tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// None.
+    None,
+    /// A TCP socket, or a UDP socket that is open to all.
+    Bound,
+    /// A UDP socket that is connected to this very peer.
+    Connected,
+}
+
+/// The host's socket that would receive a packet with this tuple.
+#[inline(always)]
+#[must_use]
+pub fn receiver(frame: &Frame, key: &FlowKey) -> Socket {
+    let mut tuple = bpf_sock_tuple {
+        __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
+            ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+                saddr: u32::from_ne_bytes(key.saddr),
+                daddr: u32::from_ne_bytes(key.daddr),
+                sport: key.sport.to_be(),
+                dport: key.dport.to_be(),
+            },
+        },
+    };
+    match key.proto {
+        proto::TCP => tcp(frame, &mut tuple),
+        proto::UDP => udp(frame, &mut tuple),
+        _ => Socket::None,
+    }
+}
+
+/// Bytes of an IPv4 tuple.
+const SIZE: u32 = size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>() as u32;
+
+#[inline(always)]
+fn tcp(frame: &Frame, tuple: &mut bpf_sock_tuple) -> Socket {
+    // SAFETY: SIZE bytes of the tuple are initialised; the reference that the helper takes on a
+    // socket is given back.
+    unsafe {
+        let socket = bpf_skc_lookup_tcp(frame.raw(), tuple, SIZE, THIS_NAMESPACE, 0);
+        if socket.is_null() {
+            return Socket::None;
+        }
+        bpf_sk_release(socket.cast());
+    }
+    Socket::Bound
+}
+
+#[inline(always)]
+fn udp(frame: &Frame, tuple: &mut bpf_sock_tuple) -> Socket {
+    // SAFETY: as in `tcp`.
+    unsafe {
+        let socket = bpf_sk_lookup_udp(frame.raw(), tuple, SIZE, THIS_NAMESPACE, 0);
+        if socket.is_null() {
+            return Socket::None;
+        }
+        let state = (*socket).state;
+        bpf_sk_release(socket.cast());
+        if state == CONNECTED { Socket::Connected } else { Socket::Bound }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a new connection starts with: filled by policy, given a port by translation, remembered as
+//! a flow.
+
+use vnet_common::{
+    Ipv4,
+    flow::{FlowKey, flag},
+    tcp::State,
+    translate::Endpoint,
+};
+
+/// A connection about to be made.
+#[derive(Clone, Copy)]
+pub struct Opening {
+    /// Tuple of its first packet.
+    pub key: FlowKey,
+    /// Outside address.
+    pub addr: Ipv4,
+    /// Interface index of the uplink.
+    pub link: u32,
+    /// Outside port; 0 until it has one.
+    pub port: u16,
+    /// Number of the outside address.
+    pub outside: u8,
+    /// State it starts in.
+    pub state: State,
+    /// Bits of [`flag`].
+    pub flags: u8,
+}
+
+impl Opening {
+    /// The inside end.
+    #[inline(always)]
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            addr: self.key.saddr,
+            port: self.key.sport,
+            proto: self.key.proto,
+            outside: self.outside,
+        }
+    }
+
+    /// Whether this host itself opens it: the port it asks for is its own.
+    #[inline(always)]
+    #[must_use]
+    pub fn by_host(&self) -> bool {
+        self.flags & flag::HOST != 0
+    }
+}

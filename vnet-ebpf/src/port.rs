@@ -1,0 +1,206 @@
+//! Which outside port: kept when it is free, found in constant time when it is not.
+//!
+//! The sets are shared by all CPUs and changed by atomic operations only. Who clears a port's bit
+//! owns the port. The same code runs on the host under threads, which is where it is tested.
+
+use vnet_common::port::{INDEX, WORDS};
+
+use crate::kernel::atomic::{Atomic64, bound};
+
+/// [`vnet_common::port::PortSet`], as the programs use it.
+#[repr(C)]
+pub struct Set {
+    top: Atomic64,
+    index: [Atomic64; INDEX],
+    words: [Atomic64; WORDS],
+}
+
+/// [`vnet_common::port::PortPool`], as the programs use it.
+#[repr(C)]
+pub struct Pool {
+    /// Ports anybody may have.
+    pub free: Set,
+    /// Ports given back more than one rest time ago.
+    pub rested: Set,
+    /// Ports given back since.
+    pub resting: Set,
+    /// When `resting` last became `rested`, in seconds.
+    pub rotated: Atomic64,
+}
+
+const _: () = assert!(size_of::<Pool>() == size_of::<vnet_common::port::PortPool>());
+
+/// Ports from the first to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First port.
+    pub min: u16,
+    /// Last port.
+    pub max: u16,
+}
+
+impl Range {
+    /// Whether `port` is in it.
+    #[inline(always)]
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        self.min <= port && port <= self.max
+    }
+}
+
+impl Set {
+    #[inline(always)]
+    fn word(&self, word: usize) -> &Atomic64 {
+        &self.words[word & (WORDS - 1)]
+    }
+
+    #[inline(always)]
+    fn index(&self, group: usize) -> &Atomic64 {
+        &self.index[group & (INDEX - 1)]
+    }
+
+    /// Takes `port` out; `true` for exactly one of all who try at once.
+    #[inline(always)]
+    pub fn claim(&self, port: u16) -> bool {
+        let (word, bit) = (usize::from(port >> 6), bit(port.into()));
+        let before = self.word(word).and(!bit);
+        if before & !bit == 0 {
+            self.close(word);
+        }
+        before & bit != 0
+    }
+
+    /// Puts `port` in.
+    #[inline(always)]
+    pub fn add(&self, port: u16) {
+        self.add_word(usize::from(port >> 6), bit(port.into()));
+    }
+
+    /// Puts all of `bits` into word number `word`.
+    #[inline(always)]
+    pub fn add_word(&self, word: usize, bits: u64) {
+        self.word(word).or(bits);
+        self.index(word / 64).or(bit(word));
+        self.top.or(bit(word / 64));
+    }
+
+    /// Empties word number `word` and returns what was in it.
+    #[inline(always)]
+    pub fn take_word(&self, word: usize) -> u64 {
+        let bits = self.word(word).swap(0);
+        if bits != 0 {
+            self.close(word);
+        }
+        bits
+    }
+
+    /// Tells the upper levels that a word is empty. Whoever fills it at the same time sets the
+    /// word first and the upper levels after it, so looking again after clearing cannot lose it.
+    #[inline(always)]
+    fn close(&self, word: usize) {
+        let group = word / 64;
+        if self.index(group).and(!bit(word)) & !bit(word) == 0 {
+            self.top.and(!bit(group));
+        }
+        if self.word(word).load() != 0 {
+            self.index(group).or(bit(word));
+        }
+        if self.index(group).load() != 0 {
+            self.top.or(bit(group));
+        }
+    }
+
+    /// The first port of the set from `port` on: in its own word, else in its own group of words,
+    /// else in the first group after it that has any.
+    #[inline(always)]
+    pub fn first_from(&self, port: u16) -> Option<u16> {
+        let word = usize::from(port >> 6);
+        let here = self.word(word).load() & (u64::MAX << (port & 63));
+        if here != 0 {
+            return Some(join(word, here));
+        }
+        let group = word / 64;
+        let mut words = self.index(group).load() & after(word);
+        let mut found = group;
+        if words == 0 {
+            let groups = self.top.load() & after(group);
+            if groups == 0 {
+                return None;
+            }
+            found = lowest(groups);
+            words = self.index(found).load();
+        }
+        let word = found * 64 + lowest(words);
+        let bits = self.word(word).load();
+        (words != 0 && bits != 0).then(|| join(word, bits))
+    }
+
+    /// A port of the set within `range`: the first from `start` on, else the first.
+    #[inline(always)]
+    pub fn any(&self, range: Range, start: u16) -> Option<u16> {
+        let start = if range.contains(start) { start } else { range.min };
+        self.first(start, range.max).or_else(|| self.first(range.min, start))
+    }
+
+    /// The first port of the set within `min..=max`.
+    #[inline(always)]
+    pub fn first(&self, min: u16, max: u16) -> Option<u16> {
+        self.first_from(min).filter(|found| *found <= max)
+    }
+}
+
+impl Pool {
+    /// Takes this very port; `true` for exactly one of all who try at once. `unrested`: even if it
+    /// has not rested.
+    #[inline(always)]
+    pub fn claim(&self, port: u16, unrested: bool) -> bool {
+        self.free.claim(port) || unrested && (self.rested.claim(port) || self.resting.claim(port))
+    }
+
+    /// Whether the sets were last moved on at least `rest` seconds before `now`; if so, notes `now`.
+    #[inline(always)]
+    #[must_use]
+    pub fn rotated_before(&self, now: u64, rest: u64) -> bool {
+        let due = now.saturating_sub(self.rotated.load()) >= rest;
+        if due {
+            self.rotated.store(now);
+        }
+        due
+    }
+
+    /// Moves one word of ports on: rested ports become free, resting ones rested.
+    #[inline(always)]
+    pub fn rotate_word(&self, word: usize) {
+        let rested = self.rested.take_word(word);
+        if rested != 0 {
+            self.free.add_word(word, rested);
+        }
+        let resting = self.resting.take_word(word);
+        if resting != 0 {
+            self.rested.add_word(word, resting);
+        }
+    }
+}
+
+/// The bit that stands for `number` in its word.
+#[inline(always)]
+fn bit(number: usize) -> u64 {
+    1u64 << (number & 63)
+}
+
+/// The bits that stand for what comes after `number` in its word.
+#[inline(always)]
+fn after(number: usize) -> u64 {
+    (u64::MAX << (number & 63)) << 1
+}
+
+#[inline(always)]
+fn join(word: usize, bits: u64) -> u16 {
+    ((word << 6) | lowest(bits)) as u16
+}
+
+/// Number of the lowest bit that is set.
+#[inline(always)]
+fn lowest(bits: u64) -> usize {
+    bound::<63>(bits.trailing_zeros().into()) as usize
+}

@@ -1,0 +1,102 @@
+//! ICMP errors: the packet they quote is translated too (RFC 5508 section 4, RFC 792).
+//!
+//! Inside the error's payload, the quoted IP header's own checksum makes up for its new address, so
+//! the ICMP checksum only has to follow the quoted port and, where the quote is long enough to hold
+//! it, the quoted transport checksum.
+
+use vnet_common::{
+    Ipv4,
+    account::Reason,
+    flow::{FlowKey, proto},
+};
+
+use crate::{
+    checksum::Change,
+    packet::{Bytes, Ipv4Header, Packet, quoted_ports},
+    rewrite::{Field, Patch, addresses},
+};
+
+/// The packet that an ICMP error quotes.
+#[derive(Clone, Copy, Debug)]
+pub struct Quote {
+    /// Its 5-tuple.
+    pub key: FlowKey,
+    /// Offset of its IP header.
+    pub l3: u32,
+    /// Offset of its transport header.
+    pub l4: u32,
+}
+
+/// Reads what the error quotes; `None` when it is not something that could have been translated.
+#[inline(always)]
+pub fn read(bytes: &impl Bytes, error: &Packet) -> Option<Quote> {
+    let l3 = error.l4 + 8;
+    let ip = Ipv4Header::read(bytes, l3)?;
+    if ip.later_fragment {
+        return None;
+    }
+    let l4 = l3 + ip.length;
+    let (sport, dport) = quoted_ports(bytes, ip.proto, l4)?;
+    let key = FlowKey {
+        saddr: ip.saddr,
+        daddr: ip.daddr,
+        sport,
+        dport,
+        proto: ip.proto,
+        reserved: [0; 3],
+    };
+    Some(Quote { key, l3, l4 })
+}
+
+/// Which end of the quoted packet changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its source: the error came from outside about a packet that went out.
+    Source,
+    /// Its destination: the error goes out about a packet that came in.
+    Destination,
+}
+
+/// Rewrites the quoted packet's `end` to `addr` and `port`, and the error's own checksum.
+#[inline(always)]
+pub fn rewrite(
+    frame: &mut impl Patch,
+    error: &Packet,
+    quote: &Quote,
+    end: End,
+    addr: Ipv4,
+    port: u16,
+) -> Result<(), Reason> {
+    let (saddr, daddr, old_port, at) = match end {
+        End::Source => (addr, quote.key.daddr, quote.key.sport, 0),
+        End::Destination => (quote.key.saddr, addr, quote.key.dport, 2),
+    };
+    let address_change = addresses(frame, quote.l3, saddr, daddr)?;
+    let query = quote.key.proto == proto::ICMP;
+    let port_at = if query { quote.l4 + 4 } else { quote.l4 + at };
+    frame.set_half(port_at, port.to_be())?;
+    let port_change = Change::NONE.half(old_port.to_be(), port.to_be());
+    let covered = if query { port_change } else { port_change.and(address_change) };
+    let sum_change = inner_checksum(frame, quote, covered)?;
+    frame.checksum(error.l4 + 2, port_change.and(sum_change), Field::Plain, false)
+}
+
+/// Follows up the quoted transport checksum if the quote holds it and the packet had one.
+#[inline(always)]
+fn inner_checksum(frame: &mut impl Patch, quote: &Quote, change: Change) -> Result<Change, Reason> {
+    let offset = match quote.key.proto {
+        proto::TCP => quote.l4 + 16,
+        proto::UDP => quote.l4 + 6,
+        _ => quote.l4 + 2,
+    };
+    let Some(old) = frame.half(offset) else { return Ok(Change::NONE) };
+    if quote.key.proto == proto::UDP && old == 0 {
+        return Ok(Change::NONE);
+    }
+    let mut new = change.apply(old);
+    if quote.key.proto == proto::UDP && new == 0 {
+        new = 0xffff;
+    }
+    frame.set_half(offset, new)?;
+    Ok(Change::NONE.half(old, new))
+}
