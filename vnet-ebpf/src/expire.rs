@@ -35,7 +35,7 @@ pub fn start() -> i32 {
     timer::arm(tick, SECOND) as i32
 }
 
-extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i64 {
+extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: &mut Clock) -> i64 {
     rotate_if_due();
     kernel::repeat(BATCH, look_at_one, &mut 0);
     timer::rearm(clock, if due().is_some() { PAUSE } else { SECOND });

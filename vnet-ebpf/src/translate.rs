@@ -126,22 +126,21 @@ enum Stage {
 /// One try; returns 1 when the search is over.
 extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
     let Some(pool) = ports::pool(search.number) else { return 1 };
-    let (port, claimed) = match search.stage {
-        Stage::Own => {
+    let set = match search.stage {
+        Stage::Own => None,
+        Stage::Free => Some(&pool.free),
+        Stage::Rested => Some(&pool.rested),
+        Stage::Resting => Some(&pool.resting),
+    };
+    let (port, claimed) = match set {
+        None => {
             search.stage = Stage::Free;
             (search.opening.key.sport, claim_own(pool, search))
         }
-        stage => {
-            let set = match stage {
-                Stage::Own | Stage::Free => &pool.free,
-                Stage::Rested => &pool.rested,
-                Stage::Resting => &pool.resting,
-            };
-            let Some(port) = set.any(search.range, clock::random() as u16) else {
-                return next_stage(search);
-            };
-            (port, set.claim(port))
-        }
+        Some(set) => match set.any(search.range, clock::random() as u16) {
+            Some(port) => (port, set.claim(port)),
+            None => return next_stage(search),
+        },
     };
     if claimed && is_sockets(search.frame, search.opening, port) {
         pool.resting.add(port);

@@ -23,7 +23,7 @@ const ENOENT: i64 = 2;
 const CLOCK_MONOTONIC: u64 = 1;
 
 /// What the timer's callback is told by the kernel; nothing of it is used.
-pub type Callback = extern "C" fn(*mut c_void, *mut u32, *mut Clock) -> i64;
+pub type Callback = extern "C" fn(*mut c_void, *mut u32, &mut Clock) -> i64;
 
 /// Arms the timer so that `callback` runs `after` nanoseconds from now. A timer that is already
 /// there gets the new callback: that is how a new version of the programs takes over.
@@ -49,7 +49,7 @@ pub fn arm(callback: Callback, after: u64) -> i64 {
 
 /// Starts the timer again from within its callback.
 #[inline(always)]
-pub fn rearm(clock: *mut Clock, after: u64) {
+pub fn rearm(clock: &mut Clock, after: u64) {
     // SAFETY: the kernel passes the callback the live entry the timer lies in.
-    unsafe { bpf_timer_start(&raw mut (*clock).timer, after, 0) };
+    unsafe { bpf_timer_start(&raw mut clock.timer, after, 0) };
 }

@@ -1,0 +1,130 @@
+//! Sets of ports: exhaustive, exact, and never the same port to two.
+
+#![expect(unsafe_code, reason = "the programs' view of a record is a cast, as in the fence")]
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use proptest::prelude::*;
+use vnet_common::port::{PortPool, PortSet, WORDS};
+use vnet_ebpf::port::{Pool, Range, Set};
+
+/// The program's view of a set that the control plane filled.
+fn shared(set: PortSet) -> &'static Set {
+    let set: *const PortSet = Box::leak(Box::new(set));
+    // SAFETY: the layouts are asserted equal in the crate, and the box is never freed.
+    unsafe { &*set.cast() }
+}
+
+fn pool() -> &'static Pool {
+    let pool: *const PortPool = Box::leak(Box::new(PortPool::FULL));
+    // SAFETY: as in `shared`.
+    unsafe { &*pool.cast() }
+}
+
+/// Every port of the set, found and claimed one by one.
+fn drain(set: &Set, range: Range, start: u16) -> Vec<u16> {
+    let mut found = Vec::new();
+    while let Some(port) = set.any(range, start) {
+        assert!(set.claim(port), "port {port} was found but cannot be claimed");
+        found.push(port);
+    }
+    found
+}
+
+#[test]
+fn every_port_of_the_range_is_found_once_and_no_other() {
+    for range in [
+        Range { min: 1024, max: 65535 },
+        Range { min: 0, max: 65535 },
+        Range { min: 5000, max: 5000 },
+        Range { min: 63, max: 64 },
+        Range { min: 4095, max: 4097 },
+    ] {
+        let found = drain(shared(PortSet::FULL), range, 40_000);
+        let expected: HashSet<u16> = (range.min..=range.max).collect();
+        assert_eq!(found.len(), expected.len(), "{range:?}");
+        assert_eq!(found.into_iter().collect::<HashSet<_>>(), expected, "{range:?}");
+    }
+}
+
+#[test]
+fn the_last_free_port_is_found_from_anywhere() {
+    let range = Range { min: 1024, max: 65535 };
+    for last in [1024, 1087, 1088, 30_000, 65_471, 65_535] {
+        let set = shared(PortSet::EMPTY);
+        set.add(last);
+        for start in [0, 1024, 1087, 30_000, 30_001, 65_535] {
+            assert_eq!(set.any(range, start), Some(last), "start {start}");
+        }
+    }
+}
+
+#[test]
+fn a_port_comes_back_only_after_it_has_rested() {
+    let pool = pool();
+    assert!(pool.claim(7000, false));
+    assert!(!pool.claim(7000, true), "held by somebody");
+    pool.resting.add(7000);
+    let rotate = || (0..WORDS).for_each(|word| pool.rotate_word(word));
+    assert!(!pool.claim(7000, false), "resting");
+    rotate();
+    assert!(!pool.claim(7000, false), "still resting: it may have been given back a moment ago");
+    rotate();
+    assert!(pool.claim(7000, false), "rested");
+    pool.resting.add(7000);
+    assert!(pool.claim(7000, true), "the host that had it need not wait");
+}
+
+#[test]
+fn claims_under_contention_are_exclusive_and_lose_nothing() {
+    let set = shared(PortSet::FULL);
+    let owners: Vec<AtomicU32> = (0..=65535).map(|_| AtomicU32::new(0)).collect();
+    thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let owners = &owners;
+            scope.spawn(move || {
+                let mut seed = 0x9e37_79b9u32.wrapping_mul(thread + 1);
+                for _ in 0..50_000 {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // A narrow range keeps the threads on the same words.
+                    let range = Range { min: 100, max: 400 };
+                    let Some(port) = set.any(range, (seed >> 16) as u16) else { continue };
+                    if set.claim(port) {
+                        let before = owners[usize::from(port)].fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(before, 0, "port {port} was given out twice");
+                        owners[usize::from(port)].fetch_sub(1, Ordering::SeqCst);
+                        set.add(port);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(drain(set, Range { min: 0, max: 65535 }, 0).len(), 65536);
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_as_a_plain_set(
+        actions in prop::collection::vec((any::<bool>(), any::<u16>()), 1..200),
+        min: u16, max: u16, start: u16,
+    ) {
+        let set = shared(PortSet::EMPTY);
+        let mut model = HashSet::new();
+        for (add, port) in actions {
+            if add {
+                set.add(port);
+                model.insert(port);
+            } else {
+                prop_assert_eq!(set.claim(port), model.remove(&port));
+            }
+        }
+        let range = Range { min: min.min(max), max: min.max(max) };
+        let from = if range.contains(start) { start } else { range.min };
+        let first = |low: u16| model.iter().copied().filter(|p| *p >= low && *p <= range.max).min();
+        prop_assert_eq!(set.any(range, start), first(from).or_else(|| first(range.min)));
+    }
+}
