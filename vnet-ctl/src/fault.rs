@@ -195,6 +195,11 @@ pub enum Fault {
     /// The device is no instance's uplink.
     #[error("nothing is attached to '{0}'; `vnetctl status` lists what is attached")]
     NothingOn(String),
+    /// The datapath's log is off.
+    #[error(
+        "the log of instance '{0}' is off: attach again with --log-level info (or debug, trace)"
+    )]
+    LogOff(String),
     /// Nothing is attached at all.
     #[error("nothing is attached")]
     Nothing,
@@ -230,6 +235,7 @@ impl Fault {
             | Self::OtherNamespace(_) => Exit::Busy,
             Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
             Self::Version { .. } => Exit::Version,
+            Self::LogOff(_) => Exit::Unexpected,
             Self::NoInstance(_) | Self::NotAttached { .. } | Self::NothingOn(_) | Self::Nothing => {
                 Exit::NotAttached
             }

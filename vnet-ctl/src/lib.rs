@@ -9,6 +9,7 @@
 
 pub mod bpf;
 pub mod cli;
+pub mod doctor;
 pub mod exit;
 pub mod fault;
 pub mod netlink;

@@ -1,15 +1,23 @@
 //! `vnetctl counters`
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use super::named;
 use super::output::Output;
-use super::table::{Align, grouped, table};
+use super::table::{Align, grouped, without};
+use super::watch::{self, Snapshot};
 use crate::exit::Exit;
 use crate::reconcile::Error;
-use crate::view::{self, CounterRow};
+use crate::spec::Instance;
+use crate::view::{self, CounterRow, Rates};
 
 /// What happened to packets, by reason
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  vnetctl counters\n  vnetctl counters --all")]
+#[command(
+    after_help = "Examples:\n  vnetctl counters\n  vnetctl counters --all\n  vnetctl -j counters --watch"
+)]
 pub(super) struct Args {
     /// Only this instance
     #[arg(long, value_name = "NAME")]
@@ -17,19 +25,46 @@ pub(super) struct Args {
     /// Also those that are zero
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    watch: watch::Args,
 }
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
-    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
-    let rows = view::counters(&instances, args.all)?;
+    let only = named(args.instance.as_ref())?;
+    if args.watch.watch {
+        let mut rates = Rates::default();
+        return watch::watch(&args.watch, output, async |since| {
+            snapshot(only.as_ref(), args.all, &mut rates, since).await
+        })
+        .await;
+    }
+    let rows = view::counters(&view::instances(only.as_ref()).await?, args.all)?;
     output.print(&rows, || text(&rows))?;
     Ok(Exit::Ok)
 }
 
-const COLUMNS: [(&str, Align); 5] = [
+async fn snapshot(
+    only: Option<&Instance>,
+    all: bool,
+    rates: &mut Rates<(String, &'static str)>,
+    since: Option<Duration>,
+) -> Result<Snapshot, Error> {
+    let mut rows = view::counters(&view::instances(only).await?, all)?;
+    let packets = rows.iter().map(|row| ((row.instance.clone(), row.name), row.packets)).collect();
+    for (row, rate) in rows.iter_mut().zip(rates.next(since, packets)) {
+        row.packets_per_s = rate;
+    }
+    Ok(Snapshot { title: "vnet: counters".to_owned(), text: text(&rows), json: json!(rows) })
+}
+
+/// Which column has the rates.
+const RATES: usize = 3;
+
+const COLUMNS: [(&str, Align); 6] = [
     ("name", Align::Left),
     ("verdict", Align::Left),
     ("packets", Align::Right),
+    ("packets/s", Align::Right),
     ("bytes", Align::Right),
     ("meaning", Align::Left),
 ];
@@ -43,9 +78,12 @@ pub(super) fn text(rows: &[CounterRow]) -> String {
             row.name.to_owned(),
             row.verdict.to_owned(),
             grouped(row.packets),
+            row.packets_per_s.map(grouped).unwrap_or_default(),
             grouped(row.bytes),
             row.meaning.to_owned(),
         ]
     };
-    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>())
+    // Without a look before there are no rates, and no column for them.
+    let rates = rows.iter().any(|row| row.packets_per_s.is_some());
+    without(RATES, !rates, &COLUMNS, rows.iter().map(cells).collect())
 }

@@ -1,20 +1,25 @@
 //! `vnetctl flows`
 
+use std::time::Duration;
+
+use serde_json::json;
 use vnet_common::tcp::State;
 
 use super::named;
 use super::output::Output;
-use super::table::{Align, duration, grouped, table};
+use super::table::{Align, duration, grouped, without};
+use super::watch::{self, Snapshot};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::spec::{number, prefix};
-use crate::view::{self, By, Filter, FlowRow};
+use crate::spec::{Instance, number, prefix};
+use crate::view::{self, By, Filter, FlowIdentity, FlowRow, Rates};
 
 const EXAMPLES: &str = "\
 Examples:
   vnetctl flows
   vnetctl flows --top 10 --by bytes
+  vnetctl flows --watch --top 20 --by packets
   vnetctl flows --src 10.0.0.0/24 --proto tcp --state ESTABLISHED";
 
 /// Connections that are translated now, one line each
@@ -48,14 +53,40 @@ pub(super) struct Args {
     /// Only this state, such as ESTABLISHED
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
+    #[command(flatten)]
+    watch: watch::Args,
 }
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let filter = filter(args).map_err(Error::Faults)?;
-    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
-    let rows = view::flows(&instances, &filter)?;
+    let only = named(args.instance.as_ref())?;
+    if args.watch.watch {
+        let mut rates = Rates::default();
+        return watch::watch(&args.watch, output, async |since| {
+            snapshot(only.as_ref(), &filter, &mut rates, since).await
+        })
+        .await;
+    }
+    let rows = view::flows(&view::instances(only.as_ref()).await?, &filter)?;
     output.print(&rows, || text(&rows))?;
     Ok(Exit::Ok)
+}
+
+async fn snapshot(
+    only: Option<&Instance>,
+    filter: &Filter,
+    rates: &mut Rates<FlowIdentity>,
+    since: Option<Duration>,
+) -> Result<Snapshot, Error> {
+    let instances = view::instances(only).await?;
+    let mut rows = view::flows(&instances, &Filter { top: None, ..filter.clone() })?;
+    let title = format!("vnet: {} flows", grouped(rows.len() as u64));
+    let bytes = rows.iter().map(|row| (row.identity(), row.bytes())).collect();
+    for (row, rate) in rows.iter_mut().zip(rates.next(since, bytes)) {
+        row.bytes_per_s = rate;
+    }
+    rows.truncate(filter.top.unwrap_or(usize::MAX));
+    Ok(Snapshot { title, text: text(&rows), json: json!(rows) })
 }
 
 /// The filter that was typed, or every fault in it.
@@ -113,7 +144,10 @@ fn odd(option: &'static str, word: &str, hint: &'static str) -> Fault {
     Fault::Word { option, given: word.to_owned(), hint }
 }
 
-const COLUMNS: [(&str, Align); 10] = [
+/// Which column has the rates.
+const RATES: usize = 7;
+
+const COLUMNS: [(&str, Align); 11] = [
     ("proto", Align::Left),
     ("inside", Align::Left),
     ("destination", Align::Left),
@@ -121,6 +155,7 @@ const COLUMNS: [(&str, Align); 10] = [
     ("state", Align::Left),
     ("packets out/in", Align::Right),
     ("bytes out/in", Align::Right),
+    ("bytes/s", Align::Right),
     ("age", Align::Right),
     ("idle", Align::Right),
     ("left", Align::Right),
@@ -140,10 +175,13 @@ pub(super) fn text(rows: &[FlowRow]) -> String {
             row.state.to_owned(),
             format!("{}/{}", grouped(row.packets_out), grouped(row.packets_in)),
             format!("{}/{}", grouped(row.bytes_out), grouped(row.bytes_in)),
+            row.bytes_per_s.map(grouped).unwrap_or_default(),
             duration(row.age_s),
             duration(row.idle_s),
             duration(row.left_s),
         ]
     };
-    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>())
+    // Without a look before there are no rates, and no column for them.
+    let rates = rows.iter().any(|row| row.bytes_per_s.is_some());
+    without(RATES, !rates, &COLUMNS, rows.iter().map(cells).collect())
 }

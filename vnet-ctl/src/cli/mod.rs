@@ -4,12 +4,15 @@ mod attach;
 mod completions;
 mod counters;
 mod detach;
+mod doctor;
 mod flows;
+mod log;
 mod man;
 mod mappings;
 mod output;
 mod status;
 mod table;
+mod watch;
 
 use std::io;
 
@@ -54,6 +57,8 @@ enum Command {
     Flows(flows::Args),
     Mappings(mappings::Args),
     Counters(counters::Args),
+    Doctor(doctor::Args),
+    Log(log::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -84,6 +89,8 @@ async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
         Command::Flows(args) => flows::run(args, output).await,
         Command::Mappings(args) => mappings::run(args, output).await,
         Command::Counters(args) => counters::run(args, output).await,
+        Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Log(args) => log::run(args, output).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }

@@ -31,6 +31,21 @@ pub(super) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A table that may lack one of its columns.
+pub(super) fn without(
+    column: usize,
+    lacks: bool,
+    columns: &[(&str, Align)],
+    mut rows: Vec<Vec<String>>,
+) -> String {
+    let mut columns = columns.to_vec();
+    if lacks {
+        columns.remove(column);
+        rows.iter_mut().for_each(|row| drop(row.remove(column)));
+    }
+    table(&columns, &rows)
+}
+
 /// A number of seconds as people say it.
 pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0);

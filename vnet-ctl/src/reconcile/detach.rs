@@ -78,14 +78,14 @@ fn choose(target: &Target, seen: &Seen) -> Result<Vec<spec::Instance>, Fault> {
         Target::Device(device, Some(name)) => match seen.instances.get(name).map(Found::instance) {
             None => Err(Fault::NoInstance(name.to_string())),
             Some(found) if !here(found) => Err(Fault::OtherNamespace(name.to_string())),
-            Some(found) if is_uplink(found, device, seen) => Ok(vec![name.clone()]),
+            Some(found) if is_meant(found, device, seen) => Ok(vec![name.clone()]),
             Some(_) => {
                 Err(Fault::NotAttached { device: device.clone(), instance: name.to_string() })
             }
         },
         Target::Device(device, None) => {
             let of = seen.instances.iter().filter(|(_, found)| {
-                here(found.instance()) && is_uplink(found.instance(), device, seen)
+                here(found.instance()) && is_meant(found.instance(), device, seen)
             });
             let names: Vec<_> = of.map(|(name, _)| name.clone()).collect();
             if names.is_empty() { Err(Fault::NothingOn(device.clone())) } else { Ok(names) }
@@ -93,14 +93,12 @@ fn choose(target: &Target, seen: &Seen) -> Result<Vec<spec::Instance>, Fault> {
     }
 }
 
-/// Whether the device, by its present name or the one it was attached under, is the uplink.
-fn is_uplink(instance: &Instance, device: &str, seen: &Seen) -> bool {
-    instance.uplink().is_some_and(|(index, link)| {
+/// Whether the device, by its present name or the one it was attached under, is the uplink. What
+/// was cut short before its uplink was written has none, and goes with any.
+fn is_meant(instance: &Instance, device: &str, seen: &Seen) -> bool {
+    instance.uplink().is_none_or(|(index, link)| {
         let was = read_name(&link.name);
-        if instance.is_dead(&seen.host) {
-            was == device
-        } else {
-            seen.host.name_of(index, &was) == device
-        }
+        let now = seen.host.name_of(index, &was);
+        device == if instance.is_dead(&seen.host) { was } else { now }
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::Link;
 
-use super::host::{Filter, Host};
+use super::host::{Filter, Host, TcxProgram};
 use super::instance::{Found, Instance};
 use crate::fault::Fault;
 use crate::spec::{self, Attach, Hook, Inside};
@@ -25,9 +25,8 @@ pub fn check(
     for (name, found) in instances.iter().filter(|(name, _)| **name != wish.instance) {
         others(name, found.instance(), host, wish, wanted, &mut faults);
     }
-    let ours = ours(instances);
     for name in devices(wish) {
-        foreign(name, host, &ours, &mut faults);
+        faults.extend(foreign(name, host, instances));
     }
     faults
 }
@@ -130,21 +129,32 @@ fn is_ours(link: &Link, filter: &Filter) -> bool {
 }
 
 /// Programs and filters on a device that are somebody else's.
-fn foreign(device: &str, host: &Host, ours: &Ours<'_>, faults: &mut Vec<Fault>) {
-    let Some((index, _)) = host.by_name(device) else { return };
-    let Some(tc) = host.tc.get(&index) else { return };
-    let mut add = |what: String| faults.push(Fault::Foreign { device: device.to_owned(), what });
-    for program in tc.tcx.iter().filter(|program| !ours.ids.contains(&program.id)) {
-        let (name, id, hook) = (&program.name, program.id, program.hook);
-        add(format!("the TCX program '{name}' (id {id}, {hook})"));
-    }
-    for filter in tc.filters.iter().filter(|filter| !ours.has(index, filter)) {
-        let (kind, name, hook) = (&filter.kind, &filter.name, filter.hook);
-        let name = if name.is_empty() { String::new() } else { format!(" '{name}'") };
-        add(format!("the clsact filter{name} (kind {kind}, pref {}, {hook})", filter.priority));
-    }
-    if !host.tcx && tc.qdisc.as_deref().is_some_and(|kind| kind != "clsact") {
-        let kind = tc.qdisc.as_deref().unwrap_or_default();
-        add(format!("a qdisc '{kind}' where clsact has to go"));
-    }
+#[must_use]
+pub fn foreign(
+    device: &str,
+    host: &Host,
+    instances: &BTreeMap<spec::Instance, Found>,
+) -> Vec<Fault> {
+    let Some((index, _)) = host.by_name(device) else { return Vec::new() };
+    let Some(tc) = host.tc.get(&index) else { return Vec::new() };
+    let ours = ours(instances);
+    let programs = tc.tcx.iter().filter(|program| !ours.ids.contains(&program.id));
+    let filters = tc.filters.iter().filter(|filter| !ours.has(index, filter));
+    // Some classifiers list their inner tables as filters too: one sentence for each is enough.
+    let filters: BTreeSet<_> = filters.map(filter_words).collect();
+    let qdisc = tc.qdisc.as_deref().filter(|kind| !host.tcx && *kind != "clsact");
+    let qdisc = qdisc.map(|kind| format!("a qdisc '{kind}' where clsact has to go"));
+    let what = programs.map(program_words).chain(filters).chain(qdisc);
+    what.map(|what| Fault::Foreign { device: device.to_owned(), what }).collect()
+}
+
+fn program_words(program: &TcxProgram) -> String {
+    let TcxProgram { hook, id, name } = program;
+    format!("the TCX program '{name}' (id {id}, {hook})")
+}
+
+fn filter_words(filter: &Filter) -> String {
+    let Filter { kind, name, hook, priority, .. } = filter;
+    let name = if name.is_empty() { String::new() } else { format!(" '{name}'") };
+    format!("the clsact filter{name} (kind {kind}, pref {priority}, {hook})")
 }

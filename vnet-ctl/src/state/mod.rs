@@ -7,7 +7,7 @@ mod instance;
 mod wanted;
 mod way;
 
-pub use check::check;
+pub use check::{check, foreign};
 pub use host::{Device, Filter, Host, IP_FORWARD, Tc, TcxProgram, conf_device};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};

@@ -20,6 +20,9 @@ pub struct CounterRow {
     pub packets: u64,
     /// Bytes of them, from the link header on.
     pub bytes: u64,
+    /// Packets per second since the last look, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_per_s: Option<u64>,
     /// What it means.
     pub meaning: &'static str,
 }
@@ -39,6 +42,7 @@ pub fn counters(instances: &[Instance], all: bool) -> Result<Vec<CounterRow>, Er
             verdict: verdict(reason),
             packets: counter.packets,
             bytes: counter.bytes,
+            packets_per_s: None,
             meaning: reason.meaning(),
         }));
     }

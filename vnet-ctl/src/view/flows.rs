@@ -54,6 +54,9 @@ pub struct FlowRow {
     pub timeout_s: u32,
     /// Seconds until it ends if no packet comes.
     pub left_s: f64,
+    /// Bytes of both directions per second since the last look, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
 }
 
 impl FlowRow {
@@ -63,12 +66,21 @@ impl FlowRow {
         self.packets_out.wrapping_add(self.packets_in)
     }
 
+    /// What tells it from every other connection, as long as it lives.
+    #[must_use]
+    pub fn identity(&self) -> FlowIdentity {
+        (self.instance.clone(), self.proto, (self.src, self.sport), (self.dst, self.dport))
+    }
+
     /// Bytes of both directions.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes_out.wrapping_add(self.bytes_in)
     }
 }
+
+/// Instance, protocol, inside source and destination.
+pub type FlowIdentity = (String, &'static str, (Ipv4Addr, u16), (Ipv4Addr, u16));
 
 /// What the rows are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +175,7 @@ fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
         idle_s,
         timeout_s: timeout,
         left_s: ((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0,
+        bytes_per_s: None,
     }
 }
 
@@ -211,6 +224,7 @@ mod tests {
             idle_s: 0.0,
             timeout_s: 300,
             left_s: 300.0,
+            bytes_per_s: None,
         }
     }
 

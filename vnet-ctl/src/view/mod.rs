@@ -7,12 +7,14 @@ mod clock;
 mod counters;
 mod flows;
 mod mappings;
+mod rate;
 mod status;
 
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
-pub use flows::{By, Filter, FlowRow, flows};
+pub use flows::{By, Filter, FlowIdentity, FlowRow, flows};
 pub use mappings::{MappingRow, mappings};
+pub use rate::Rates;
 pub use status::{Health, HookRow, InsideRow, InstanceRow, status};
 
 use crate::bpf;
