@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    watch: watch::Args,
+    watch: watch::Watch,
 }
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {

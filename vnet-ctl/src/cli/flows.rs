@@ -54,7 +54,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     #[command(flatten)]
-    watch: watch::Args,
+    watch: watch::Watch,
 }
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {

@@ -18,7 +18,7 @@ use crate::reconcile::Error;
 
 /// Options of commands that can be watched.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Watch {
     /// Show it again and again: a live view on a terminal (q ends it), else one snapshot after
     /// the other (with -j a line of JSON each)
     #[arg(long)]
@@ -28,7 +28,7 @@ pub(super) struct Args {
     interval: String,
 }
 
-impl Args {
+impl Watch {
     fn interval(&self) -> Result<Duration, Fault> {
         let seconds = self.interval.parse().ok().filter(|s| (0.1..=3600.0).contains(s));
         let hint = "give a number of seconds from 0.1 to 3600";
@@ -50,7 +50,7 @@ pub(super) struct Snapshot {
 /// Shows snapshots until the reader goes away. `take` is told how long ago the last one was, or
 /// nothing the first time.
 pub(super) async fn watch(
-    args: &Args,
+    args: &Watch,
     output: &Output,
     mut take: impl AsyncFnMut(Option<Duration>) -> Result<Snapshot, Error>,
 ) -> Result<Exit, Error> {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn intervals() {
-        let args = |interval: &str| Args { watch: true, interval: interval.to_owned() };
+        let args = |interval: &str| Watch { watch: true, interval: interval.to_owned() };
         assert_eq!(args("0.5").interval(), Ok(Duration::from_millis(500)));
         for bad in ["0", "-1", "soon", "NaN", "4000"] {
             assert!(args(bad).interval().is_err(), "{bad}");
