@@ -28,9 +28,11 @@ pub enum Fault {
     /// `--inside` is neither prefix nor device.
     #[error("--inside {0}: give an IPv4 prefix such as 10.0.0.0/8, or the name of a device")]
     Inside(String),
-    /// `--inside` has bits beyond its length.
-    #[error("--inside {given}: host bits are set; say {meant}")]
-    InsideHostBits {
+    /// A prefix has bits beyond its length.
+    #[error("{option} {given}: host bits are set; say {meant}")]
+    HostBits {
+        /// The option.
+        option: &'static str,
         /// What was typed.
         given: String,
         /// What it would have to be.
@@ -171,13 +173,13 @@ pub enum Fault {
     },
     /// The kernel lacks something.
     #[error(
-        "this kernel lacks {feature}: vnet needs Linux 6.1 or newer with {needs}; `vnetctl doctor` shows everything it lacks"
+        "this kernel lacks {feature}, which Linux {since} brought; vnet needs Linux 6.1 or newer, and `vnetctl doctor` shows everything that is missing"
     )]
     Unsupported {
         /// What is missing.
         feature: String,
-        /// What would bring it.
-        needs: String,
+        /// The first Linux that has it.
+        since: String,
     },
     /// There is no such instance.
     #[error("there is no instance '{0}'; `vnetctl status` lists what is attached")]
@@ -218,7 +220,7 @@ impl Fault {
             | Self::Ports(_)
             | Self::AddressWord(_)
             | Self::Inside(_)
-            | Self::InsideHostBits { .. }
+            | Self::HostBits { .. }
             | Self::InsideIsUplink(_)
             | Self::Number { .. }
             | Self::LogLevel(_)

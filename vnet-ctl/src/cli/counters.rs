@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::named;
 use super::output::Output;
 use super::table::{Align, grouped, without};
@@ -34,7 +32,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     if args.watch.watch {
         let mut rates = Rates::default();
         return watch::watch(&args.watch, output, async |since| {
-            snapshot(only.as_ref(), args.all, &mut rates, since).await
+            snapshot(only.as_ref(), args.all, &mut rates, since, output).await
         })
         .await;
     }
@@ -48,13 +46,14 @@ async fn snapshot(
     all: bool,
     rates: &mut Rates<(String, &'static str)>,
     since: Option<Duration>,
+    output: &Output,
 ) -> Result<Snapshot, Error> {
     let mut rows = view::counters(&view::instances(only).await?, all)?;
     let packets = rows.iter().map(|row| ((row.instance.clone(), row.name), row.packets)).collect();
     for (row, rate) in rows.iter_mut().zip(rates.next(since, packets)) {
         row.packets_per_s = rate;
     }
-    Ok(Snapshot { title: "vnet: counters".to_owned(), text: text(&rows), json: json!(rows) })
+    Ok(Snapshot { title: "vnet: counters".to_owned(), text: text(&rows), json: output.line(&rows) })
 }
 
 /// Which column has the rates.

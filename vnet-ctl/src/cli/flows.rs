@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use vnet_common::tcp::State;
 
 use super::named;
@@ -63,7 +62,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     if args.watch.watch {
         let mut rates = Rates::default();
         return watch::watch(&args.watch, output, async |since| {
-            snapshot(only.as_ref(), &filter, &mut rates, since).await
+            snapshot(only.as_ref(), &filter, &mut rates, since, output).await
         })
         .await;
     }
@@ -77,6 +76,7 @@ async fn snapshot(
     filter: &Filter,
     rates: &mut Rates<FlowIdentity>,
     since: Option<Duration>,
+    output: &Output,
 ) -> Result<Snapshot, Error> {
     let instances = view::instances(only).await?;
     let mut rows = view::flows(&instances, &Filter { top: None, ..filter.clone() })?;
@@ -86,15 +86,15 @@ async fn snapshot(
         row.bytes_per_s = rate;
     }
     rows.truncate(filter.top.unwrap_or(usize::MAX));
-    Ok(Snapshot { title, text: text(&rows), json: json!(rows) })
+    Ok(Snapshot { title, text: text(&rows), json: output.line(&rows) })
 }
 
 /// The filter that was typed, or every fault in it.
 fn filter(args: &Args) -> Result<Filter, Vec<Fault>> {
     let mut faults = Vec::new();
     let filter = Filter {
-        src: keep(args.src.as_ref(), prefix, &mut faults),
-        dst: keep(args.dst.as_ref(), prefix, &mut faults),
+        src: keep(args.src.as_ref(), |word| prefix("--src", word), &mut faults),
+        dst: keep(args.dst.as_ref(), |word| prefix("--dst", word), &mut faults),
         sport: keep(args.sport.as_ref(), |word| port("--sport", word), &mut faults),
         dport: keep(args.dport.as_ref(), |word| port("--dport", word), &mut faults),
         proto: keep(args.proto.as_ref(), proto, &mut faults),

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::named;
 use super::output::Output;
-use crate::bpf::{Line, Log, Pins};
+use crate::bpf::{Log, Pins};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::view;
+use crate::state::{Instance, read_name};
+use crate::view::{self, Decision, LogRow};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,12 +30,6 @@ pub(super) struct Args {
     instance: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Row<'a> {
-    level: &'a str,
-    message: &'a str,
-}
-
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
     // The default instance, or the only one there is.
@@ -48,7 +41,8 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let mut log = Log::open(&Pins::of(&instance.name))?;
     loop {
         for line in log.take() {
-            print(&line, output)?;
+            let row = view::log_row(line, |index| device(instance, index));
+            output.print(&row, || text(&row))?;
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
@@ -59,7 +53,21 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     }
 }
 
-fn print(line: &Line, output: &Output) -> Result<(), Error> {
-    let Line { level, message } = line;
-    output.print(&Row { level, message }, || format!("{level:<5} {message}\n"))
+/// The name a managed device was attached under; others never appear in the log.
+fn device(instance: &Instance, index: u32) -> String {
+    let link = instance.links.get(&index);
+    link.map_or_else(|| format!("device {index}"), |link| read_name(&link.name))
+}
+
+fn text(row: &LogRow) -> String {
+    let level = &row.level;
+    match &row.decision {
+        Some(Decision { ifname, hook, reason, proto, src, dst, .. }) if src.port() != 0 => {
+            format!("{level:<5} {ifname} {hook:<3} {reason:<14} {proto} {src} > {dst}\n")
+        }
+        Some(Decision { ifname, hook, reason, .. }) => {
+            format!("{level:<5} {ifname} {hook:<3} {reason}\n")
+        }
+        None => format!("{level:<5} {}\n", row.message),
+    }
 }

@@ -35,7 +35,16 @@ impl Output {
         value: &T,
         text: impl FnOnce() -> String,
     ) -> Result<(), Error> {
-        let text = if self.json { self.to_json(value) + "\n" } else { text() };
+        self.write(&if self.json { self.to_json(value) + "\n" } else { text() })
+    }
+
+    /// The value as one line of JSON.
+    pub(super) fn line<T: Serialize>(self, value: &T) -> String {
+        Self { pretty: false, ..self }.to_json(value) + "\n"
+    }
+
+    /// Prints the text.
+    pub(super) fn write(&self, text: &str) -> Result<(), Error> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         written.map_err(|error| Error::io("write the answer", error))

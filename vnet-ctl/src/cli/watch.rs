@@ -44,7 +44,7 @@ pub(super) struct Snapshot {
     /// The table; its first line is the heading.
     pub(super) text: String,
     /// The same for programs.
-    pub(super) json: serde_json::Value,
+    pub(super) json: String,
 }
 
 /// Shows snapshots until the reader goes away. `take` is told how long ago the last one was, or
@@ -63,13 +63,13 @@ pub(super) async fn watch(
         ratatui::restore();
         return ended.map(|()| Exit::Ok);
     }
-    let output = Output { pretty: false, ..*output };
     let mut last = None;
     loop {
         let since = last.map(|last: Instant| last.elapsed());
         last = Some(Instant::now());
         let snapshot = take(since).await?;
-        output.print(&snapshot.json, || format!("{}\n{}\n", snapshot.title, snapshot.text))?;
+        let Snapshot { title, text, json } = snapshot;
+        output.write(&if output.json { json } else { format!("{title}\n{text}\n") })?;
         tokio::time::sleep(interval).await;
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn scrolling_stays_within_the_table() {
         let text = "head\n1\n2\n3\n".to_owned();
-        let snapshot = Snapshot { title: String::new(), text, json: serde_json::Value::Null };
+        let snapshot = Snapshot { title: String::new(), text, json: String::new() };
         assert_eq!(limited(0, -1, &snapshot), 0);
         assert_eq!(limited(0, i16::MAX, &snapshot), 2);
         assert_eq!(limited(1, i16::MIN, &snapshot), 0);

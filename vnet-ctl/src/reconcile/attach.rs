@@ -5,6 +5,7 @@ use super::error::Error;
 use super::observe::{Seen, observe};
 use super::trap::Trap;
 use crate::bpf::{self, Loaded, Lock, Pins, Sizes};
+use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
@@ -36,9 +37,24 @@ pub async fn attach(wish: &Attach, dry_run: bool) -> Result<Report, Error> {
         // Nothing is in it: what was pinned has been taken back.
         let _ = bpf::unmount();
     }
-    let mut report = result?;
+    let mut report = result.map_err(named)?;
     report.notes.splice(0..0, notes);
     Ok(report)
+}
+
+/// When the kernel refuses our programs, what it lacks says more than its refusal.
+fn named(error: Error) -> Error {
+    if error.exit() != Exit::Unsupported || matches!(error, Error::Faults(_)) {
+        return error;
+    }
+    let features = bpf::features();
+    let lacking = features.iter().filter(|feature| feature.there == Ok(false));
+    let faults = lacking.map(|feature| Fault::Unsupported {
+        feature: feature.name.to_owned(),
+        since: feature.since.to_owned(),
+    });
+    let faults: Vec<_> = faults.collect();
+    if faults.is_empty() { error } else { Error::Faults(faults) }
 }
 
 fn allowed() -> Result<(), Fault> {

@@ -173,7 +173,7 @@ impl Attach {
 fn inside(typed: &str, uplink: &str) -> Result<Inside, Fault> {
     let like_prefix = typed.contains('/') || typed.parse::<std::net::IpAddr>().is_ok();
     if like_prefix {
-        return word::prefix(typed).map(Inside::Net);
+        return word::prefix("--inside", typed).map(Inside::Net);
     }
     let name = device_name(typed).map_err(|_| Fault::Inside(typed.to_owned()))?;
     if name == uplink { Err(Fault::InsideIsUplink(name)) } else { Ok(Inside::Device(name)) }

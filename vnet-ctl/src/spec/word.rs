@@ -128,16 +128,19 @@ pub fn address(typed: &str) -> Result<Ipv4Addr, Fault> {
 ///
 /// # Errors
 /// When it is none.
-pub fn prefix(typed: &str) -> Result<Ipv4Net, Fault> {
+pub fn prefix(option: &'static str, typed: &str) -> Result<Ipv4Net, Fault> {
+    let given = typed.to_owned();
     if let Ok(IpAddr::V4(address)) = typed.parse() {
         return Ok(Ipv4Net::from(address));
     }
-    let net: Ipv4Net = typed.parse().map_err(|_| Fault::Inside(typed.to_owned()))?;
+    let Ok(net) = typed.parse::<Ipv4Net>() else {
+        let hint = "give an IPv4 prefix such as 10.0.0.0/8";
+        return Err(Fault::Word { option, given, hint });
+    };
     if net == net.trunc() {
         Ok(net)
     } else {
-        let (given, meant) = (typed.to_owned(), net.trunc().to_string());
-        Err(Fault::InsideHostBits { given, meant })
+        Err(Fault::HostBits { option, given, meant: net.trunc().to_string() })
     }
 }
 
@@ -167,12 +170,12 @@ mod tests {
 
     #[test]
     fn prefixes() {
-        assert_eq!(prefix("10.0.0.0/8").map(|net| net.to_string()), Ok("10.0.0.0/8".to_owned()));
-        assert_eq!(prefix("10.0.0.1").map(|net| net.to_string()), Ok("10.0.0.1/32".to_owned()));
-        let meant =
-            Fault::InsideHostBits { given: "10.1.0.0/8".into(), meant: "10.0.0.0/8".into() };
-        assert_eq!(prefix("10.1.0.0/8"), Err(meant));
-        assert_eq!(prefix("10.0.0.0/33"), Err(Fault::Inside("10.0.0.0/33".into())));
+        let read = |typed| prefix("--inside", typed).map(|net| net.to_string());
+        assert_eq!(read("10.0.0.0/8"), Ok("10.0.0.0/8".to_owned()));
+        assert_eq!(read("10.0.0.1"), Ok("10.0.0.1/32".to_owned()));
+        let (given, meant) = ("10.1.0.0/8".to_owned(), "10.0.0.0/8".to_owned());
+        assert_eq!(read("10.1.0.0/8"), Err(Fault::HostBits { option: "--inside", given, meant }));
+        assert!(matches!(read("10.0.0.0/33"), Err(Fault::Word { option: "--inside", .. })));
     }
 
     #[test]

@@ -43,6 +43,11 @@ fn devices(wish: &Attach) -> impl Iterator<Item = &str> {
 /// Whether the instance of the wish's own name can become what is wished.
 fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
     let instance = found.instance();
+    let elsewhere = instance.config.netns != host.netns && instance.config.netns != 0;
+    if elsewhere && !instance.is_dead(host) {
+        faults.push(Fault::OtherNamespace(wish.instance.to_string()));
+        return;
+    }
     match found {
         Found::HalfMade(_) => return,
         Found::Other(_, version) => {
@@ -53,10 +58,6 @@ fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
         }
         Found::Whole(_) if instance.is_dead(host) => return,
         Found::Whole(_) => {}
-    }
-    if instance.config.netns != host.netns {
-        faults.push(Fault::OtherNamespace(wish.instance.to_string()));
-        return;
     }
     if let Some((index, link)) = instance.uplink() {
         let uplink = host.name_of(index, &super::instance::read_name(&link.name));

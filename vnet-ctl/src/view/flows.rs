@@ -11,14 +11,16 @@ use vnet_common::tcp::State;
 use super::clock::{now, seconds};
 use crate::bpf::{Connection, Pins, Tables};
 use crate::reconcile::Error;
-use crate::state::Instance;
+use crate::state::{Instance, read_name};
 
 /// A connection.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowRow {
     /// Instance it belongs to.
     pub instance: String,
-    /// Index of the uplink that translates it.
+    /// Name of the uplink that translates it.
+    pub ifname: String,
+    /// Index of that uplink.
     pub ifindex: u32,
     /// Protocol: `tcp`, `udp` or `icmp`.
     pub proto: &'static str,
@@ -157,6 +159,7 @@ fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
     let idle_s = seconds(now, last);
     FlowRow {
         instance: instance.name.to_string(),
+        ifname: instance.links.get(&out.link).map(|l| read_name(&l.name)).unwrap_or_default(),
         ifindex: out.link,
         proto: proto_name(key.proto),
         src: key.saddr.into(),
@@ -206,6 +209,7 @@ mod tests {
     fn row(src: [u8; 4], sport: u16, bytes_in: u64, packets_out: u64) -> FlowRow {
         FlowRow {
             instance: "default".into(),
+            ifname: "eth0".into(),
             ifindex: 2,
             proto: "udp",
             src: src.into(),

@@ -6,6 +6,7 @@
 mod clock;
 mod counters;
 mod flows;
+mod log;
 mod mappings;
 mod rate;
 mod status;
@@ -13,6 +14,7 @@ mod status;
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
 pub use flows::{By, Filter, FlowIdentity, FlowRow, flows};
+pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
 pub use status::{Health, HookRow, InsideRow, InstanceRow, status};
