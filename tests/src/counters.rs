@@ -20,12 +20,11 @@ impl Counters {
         Self::from_json(&answer.json()).unwrap_or_else(|why| panic!("{why}: {answer}"))
     }
 
-    /// Reads a list of `{"reason": NAME, "packets": N}`, alone or under the key `counters`.
+    /// Reads a list of `{"name": NAME, "packets": N}`.
     pub fn from_json(json: &Value) -> Result<Self, String> {
-        let list = json.get("counters").unwrap_or(json).as_array();
-        let list = list.ok_or("the counters are not a list")?;
+        let list = json.as_array().ok_or("the counters are not a list")?;
         let read = |entry: &Value| {
-            let name = entry.get("reason")?.as_str()?.to_owned();
+            let name = entry.get("name")?.as_str()?.to_owned();
             Some((name, entry.get("packets")?.as_u64()?))
         };
         let read = list.iter().map(|entry| read(entry).ok_or_else(|| entry.to_string()));
@@ -79,11 +78,10 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_json_are_read() {
-        let list = serde_json::json!([{"reason": "host", "packets": 2, "bytes": 120}]);
-        let wrapped = serde_json::json!({ "counters": list });
+    fn a_list_of_rows_is_read() {
+        let list = serde_json::json!([{"name": "host", "packets": 2, "bytes": 120}]);
         assert_eq!(Counters::from_json(&list), Ok(Counters::from([("host", 2)])));
-        assert_eq!(Counters::from_json(&wrapped), Ok(Counters::from([("host", 2)])));
-        assert!(Counters::from_json(&serde_json::json!([{"name": "host"}])).is_err());
+        assert!(Counters::from_json(&serde_json::json!([{"word": "host"}])).is_err());
+        assert!(Counters::from_json(&serde_json::json!({})).is_err());
     }
 }

@@ -1,21 +1,39 @@
 //! The programs of vnet, loaded without vnetctl and tried on single frames.
 //!
 //! A [`Datapath`] lives in a namespace of its own with two devices, `in0` and `up0`, and nobody
-//! behind them. Its maps are as empty as the loader leaves them: a test writes what it needs
-//! ([`Datapath::map`]) and asks which counters moved.
+//! behind them. Its maps are written as a control plane would: `up0` is the uplink with outside
+//! address [`OUTSIDE`], sources in 10.0.0.0/8 are translated and [`KEPT`] is left alone; a test
+//! changes what it needs before ([`Plan`]) or after ([`Datapath::hash`], [`Datapath::array`]).
+//!
+//! Every packet that is tried is judged: just the end that the test names must be counted, what
+//! becomes of the packet must be what that end promises, and a packet that is left alone must come
+//! out as it went in.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use aya::programs::SchedClassifier;
-use aya::{Ebpf, EbpfLoader, Pod};
-use vnet_common::account::{Counter, Reason};
+use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use vnet_common::account::{self, Counter, Reason};
+use vnet_common::flow::{Flow, FlowKey};
+use vnet_common::policy::{Config, Link, Source, role, source};
+use vnet_common::port::PortPool;
+use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
+use vnet_common::{LAYOUT_VERSION, tcp::State};
+use vnet_ctl::bpf::{Loaded, Sizes};
 
 use crate::counters::Counters;
 use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
-use crate::packet::Packet;
-use crate::test_run::{self, Context, Verdict};
+use crate::packet::{Packet, explain, faults};
+use crate::test_run::{self, Action, Context, Verdict};
+
+/// The outside address.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// Another address of the router itself, which is not translated.
+pub const KEPT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 
 /// Which of the two programs of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +54,50 @@ impl Hook {
     }
 }
 
+/// How a datapath shall be; [`Datapath::new`] is the usual one.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is loaded before `build`"]
+pub struct Plan {
+    config: Config,
+}
+
+impl Plan {
+    /// Only these outside ports are handed out.
+    pub fn ports(mut self, min: u16, max: u16) -> Self {
+        (self.config.port_min, self.config.port_max) = (min, max);
+        self
+    }
+
+    /// Room for so many connections.
+    pub fn max_flows(mut self, max_flows: u32) -> Self {
+        self.config.max_flows = max_flows;
+        self
+    }
+
+    /// Loads it.
+    ///
+    /// # Panics
+    /// When the kernel refuses the object, in the verifier's words.
+    pub fn build(self) -> Datapath {
+        let netns = Netns::new("datapath");
+        let (inside, _) = Cable::new((&netns, "in0"), (&netns, "in0-peer")).plug();
+        let (uplink, _) = Cable::new((&netns, "up0"), (&netns, "up0-peer")).plug();
+        link::address(&netns, "in0", "10.0.0.1/24");
+        link::address(&netns, "up0", &format!("{OUTSIDE}/24"));
+        link::address(&netns, "up0", &format!("{KEPT}/24"));
+        let sizes = Sizes { max_flows: self.config.max_flows, log_level: self.config.log_level };
+        let loaded = Loaded::load(sizes, None).and_then(|mut loaded| {
+            loaded.load_programs()?;
+            Ok(loaded)
+        });
+        let loaded = RefCell::new(loaded.unwrap_or_else(|e| panic!("{e}")));
+        let mut datapath = Datapath { netns, inside, uplink, loaded };
+        datapath.fill(&self.config);
+        datapath
+    }
+}
+
 /// The loaded programs and maps, and the namespace they are tried in.
-#[derive(Debug)]
 pub struct Datapath {
     /// Where the devices are.
     pub netns: Netns,
@@ -45,85 +105,215 @@ pub struct Datapath {
     pub inside: Port,
     /// The device towards the outside.
     pub uplink: Port,
-    object: Ebpf,
+    loaded: RefCell<Loaded>,
 }
 
 impl Datapath {
-    /// Loads the object and makes the devices.
+    /// The usual one.
     ///
     /// # Panics
-    /// When the object is not built, or the kernel refuses it, in the verifier's words.
+    /// When the kernel refuses the object, in the verifier's words.
     pub fn new() -> Self {
-        let netns = Netns::new("datapath");
-        let (inside, _) = Cable::new((&netns, "in0"), (&netns, "in0-peer")).plug();
-        let (uplink, _) = Cable::new((&netns, "up0"), (&netns, "up0-peer")).plug();
-        link::address(&netns, "in0", "10.0.0.1/24");
-        link::address(&netns, "up0", "198.51.100.1/24");
-        Self { object: load(), netns, inside, uplink }
+        Self::plan().build()
     }
 
-    /// Runs a program on a packet, as if at the uplink; what comes from inside came in by `in0`.
+    /// Starts from the usual one and changes it.
+    pub fn plan() -> Plan {
+        Plan { config: Config { version: LAYOUT_VERSION, max_flows: 4096, ..Config::DEFAULT } }
+    }
+
+    fn fill(&mut self, config: &Config) {
+        let mut pools = self.array("pools");
+        for number in 0..pool::PER_ADDRESS {
+            pools.set(number, PortPool::FULL, 0).expect("a pool for each protocol");
+        }
+        self.source([10, 0, 0, 0], 8, source::TRANSLATE);
+        self.source(KEPT.octets(), 32, source::KEEP);
+        self.role(self.uplink.index, role::UPLINK);
+        self.array("config").set(0, *config, 0).expect("config has an entry");
+    }
+
+    /// Gives a device a role.
     ///
     /// # Panics
-    /// When the kernel refuses to try it.
-    #[track_caller]
-    pub fn run(&self, hook: Hook, packet: &Packet) -> Verdict {
-        let ingress_ifindex = match hook {
-            Hook::In => self.uplink.index,
-            Hook::Out => self.inside.index,
-        };
-        let context = Context { ifindex: self.uplink.index, ingress_ifindex, ..Context::default() };
-        self.run_frame(hook, &context, &packet.bytes())
+    /// When the map is not the one vnet-common describes.
+    pub fn role(&mut self, index: u32, roles: u32) {
+        let link = Link { roles, header: 14, addr: OUTSIDE.octets(), ..Link::default() };
+        self.hash("links").insert(index, link, 0).expect("links has room");
     }
 
-    /// Runs a program on any bytes, in any context.
+    /// Says what becomes of sources in a prefix.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn source(&mut self, net: [u8; 4], length: u32, action: u32) {
+        let map = self.loaded.get_mut().ebpf().map_mut("sources").expect("the object has sources");
+        let mut map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
+        map.insert(&Key::new(length, net), Source { action }, 0).expect("sources has room");
+    }
+
+    /// Tries a packet from inside at the uplink's way out: it must meet just this end. Returns
+    /// what is left of it.
+    #[track_caller]
+    pub fn out(&self, packet: &Packet, end: Reason) -> Packet {
+        self.judged(Hook::Out, &self.forwarded(), packet, end)
+    }
+
+    /// Tries a packet of the router's own, as [`Datapath::out`] does.
+    #[track_caller]
+    pub fn host_out(&self, packet: &Packet, end: Reason) -> Packet {
+        self.judged(Hook::Out, &self.own(), packet, end)
+    }
+
+    /// Tries a packet from outside at the uplink's way in, as [`Datapath::out`] does.
+    #[track_caller]
+    pub fn back(&self, packet: &Packet, end: Reason) -> Packet {
+        self.judged(Hook::In, &self.own(), packet, end)
+    }
+
+    /// The context of a packet that came in from inside.
+    pub fn forwarded(&self) -> Context {
+        let ingress_ifindex = self.inside.index;
+        Context { ifindex: self.uplink.index, ingress_ifindex, ..Context::default() }
+    }
+
+    /// The context of a packet of the router's own, or of one that has just come in.
+    pub fn own(&self) -> Context {
+        Context { ifindex: self.uplink.index, ..Context::default() }
+    }
+
+    /// Tries a packet in any context; it must meet just this end.
+    #[track_caller]
+    pub fn judged(&self, hook: Hook, context: &Context, packet: &Packet, end: Reason) -> Packet {
+        self.judged_frame(hook, context, &packet.bytes(), end).packet()
+    }
+
+    /// Tries any bytes in any context; they must meet just this end.
+    ///
+    /// # Panics
+    /// When another end is counted, or more than one, or the verdict is not that end's, or bytes
+    /// changed that should not have, or a checksum that was right is wrong now.
+    #[track_caller]
+    pub fn judged_frame(
+        &self,
+        hook: Hook,
+        context: &Context,
+        frame: &[u8],
+        end: Reason,
+    ) -> Verdict {
+        let before = self.counters();
+        let verdict = self.run_frame(hook, context, frame);
+        let moved = self.counters().since(&before);
+        let segments = i128::from(context.gso.0.max(1));
+        let wanted = std::iter::once((end.name().to_owned(), segments)).collect();
+        assert_eq!(moved, wanted, "ends of {hook:?} {}, and the one expected", explain(frame));
+        let action = match end.verdict() {
+            account::Verdict::Pass => Action::Next,
+            account::Verdict::Drop => Action::Drop,
+        };
+        assert_eq!(verdict.action, action, "{verdict}");
+        if is_translation(end) {
+            let (before, after) = (faults(frame), faults(&verdict.frame));
+            assert_eq!(
+                before.is_empty(),
+                after.is_empty(),
+                "{before:?} became {after:?}: {verdict}"
+            );
+        } else if action == Action::Next {
+            assert_eq!(verdict.frame, frame, "{} was to be left alone", explain(frame));
+        }
+        verdict
+    }
+
+    /// Runs a program on any bytes, in any context, without judging what comes of it.
     ///
     /// # Panics
     /// When the kernel refuses to try it.
     #[track_caller]
     pub fn run_frame(&self, hook: Hook, context: &Context, frame: &[u8]) -> Verdict {
-        let program = self.object.program(hook.program());
-        let program: &SchedClassifier = program
-            .and_then(|program| program.try_into().ok())
-            .unwrap_or_else(|| panic!("the object has no classifier {}", hook.program()));
+        let mut loaded = self.loaded.borrow_mut();
+        let program = loaded.program(hook.program()).unwrap_or_else(|e| panic!("{e}"));
         let verdict = test_run::run(program, &self.netns, context, frame);
         verdict.unwrap_or_else(|e| panic!("cannot try {hook:?} on this frame: {e}"))
     }
 
     /// How many packets met each end so far, on all CPUs.
+    pub fn counters(&self) -> Counters {
+        let packets = |reason: &Reason| (reason.name().to_owned(), self.counter(*reason).packets);
+        Counters(Reason::ALL.iter().map(packets).collect())
+    }
+
+    /// What was counted for one end, on all CPUs.
     ///
     /// # Panics
     /// When the map is not the one vnet-common describes.
-    pub fn counters(&self) -> Counters {
-        let map = self.object.map("counters").expect("the object has counters");
+    pub fn counter(&self, reason: Reason) -> Counter {
+        let mut loaded = self.loaded.borrow_mut();
+        let map = loaded.ebpf().map("counters").expect("the object has counters");
         let map = PerCpuArray::<_, Counter>::try_from(map).expect("a per-CPU array of Counter");
-        let total = |reason: &Reason| {
-            let values = map.get(&(*reason as u32), 0).expect("an entry for every reason");
-            values.iter().map(|counter| counter.packets).sum()
-        };
-        Counters(Reason::ALL.iter().map(|r| (r.name().to_owned(), total(r))).collect())
+        let values = map.get(&(reason as u32), 0).expect("an entry for every reason");
+        values.iter().fold(Counter::default(), |sum, more| Counter {
+            packets: sum.packets + more.packets,
+            bytes: sum.bytes + more.bytes,
+        })
     }
 
-    /// A hash map of the object, to write what a control plane would.
+    /// The flow entry of packets with this tuple.
+    pub fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+        self.hash("flows4").get(key, 0).ok()
+    }
+
+    /// The state of the connection that packets with this tuple belong to, the same in both of its
+    /// entries.
+    ///
+    /// # Panics
+    /// When there is no such connection, or half of one, or its halves differ.
+    #[track_caller]
+    pub fn state(&mut self, key: &FlowKey) -> State {
+        let flow = self.flow(key).expect("the flow exists");
+        let twin = self.flow(&flow.twin(key.proto)).expect("a flow has a twin");
+        assert_eq!(flow.state, twin.state, "both entries say the same");
+        State::from_number(flow.state).expect("a state that is known")
+    }
+
+    /// How many flow entries there are: two for each connection.
+    pub fn flows(&mut self) -> usize {
+        self.hash::<FlowKey, Flow>("flows4").keys().count()
+    }
+
+    /// The mapping of an inside endpoint.
+    pub fn mapping(&mut self, endpoint: &Endpoint) -> Option<Mapping> {
+        self.hash("mappings").get(endpoint, 0).ok()
+    }
+
+    /// Who holds an outside port.
+    ///
+    /// # Panics
+    /// When the protocol is not translated.
+    pub fn owner(&mut self, proto: u8, port: u16) -> Owner {
+        let number = pool::number(0, proto).expect("a protocol with ports");
+        let owner = self.array("owners").get(&owner_index(number, port), 0);
+        owner.expect("an entry for every port")
+    }
+
+    /// A hash map of the object, to read or to write what a control plane would.
     ///
     /// # Panics
     /// When there is none of that name with such keys and values.
-    pub fn map<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
-        let map =
-            self.object.map_mut(name).unwrap_or_else(|| panic!("the object has no map {name}"));
-        let map: Result<_, MapError> = HashMap::try_from(map);
-        map.unwrap_or_else(|e| panic!("the map {name} is not as expected: {e}"))
+    pub fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        let map = self.loaded.get_mut().ebpf().map_mut(name);
+        let map = map.unwrap_or_else(|| panic!("the object has no map {name}"));
+        HashMap::try_from(map).unwrap_or_else(|e| panic!("the map {name} is not as expected: {e}"))
     }
 
-    /// An array of the object, to write what a control plane would.
+    /// An array of the object, to read or to write what a control plane would.
     ///
     /// # Panics
     /// When there is none of that name with such values.
     pub fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
-        let map =
-            self.object.map_mut(name).unwrap_or_else(|| panic!("the object has no map {name}"));
-        let map: Result<_, MapError> = Array::try_from(map);
-        map.unwrap_or_else(|e| panic!("the map {name} is not as expected: {e}"))
+        let map = self.loaded.get_mut().ebpf().map_mut(name);
+        let map = map.unwrap_or_else(|| panic!("the object has no map {name}"));
+        Array::try_from(map).unwrap_or_else(|e| panic!("the map {name} is not as expected: {e}"))
     }
 }
 
@@ -133,30 +323,7 @@ impl Default for Datapath {
     }
 }
 
-fn load() -> Ebpf {
-    let path = object();
-    let mut object = EbpfLoader::new()
-        .load_file(&path)
-        .unwrap_or_else(|e| panic!("cannot load {}: {e}", path.display()));
-    for hook in [Hook::In, Hook::Out] {
-        let program = object.program_mut(hook.program());
-        let program: &mut SchedClassifier = program
-            .and_then(|program| program.try_into().ok())
-            .unwrap_or_else(|| panic!("{} has no {}", path.display(), hook.program()));
-        program.load().unwrap_or_else(|e| panic!("the kernel refuses {}: {e}", hook.program()));
-    }
-    object
-}
-
-/// The object under test: `$VNET_EBPF_OBJECT`, else the one vnet-ctl's build left.
-fn object() -> PathBuf {
-    if let Some(path) = std::env::var_os("VNET_EBPF_OBJECT") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("a running test knows its own path");
-    // target/<profile>/deps/<test>; the object's own target directory is target/bpf.
-    let target = test.ancestors().nth(3).expect("a test runs from its target directory");
-    let path = target.join("bpf/bpfel-unknown-none/release/vnet");
-    assert!(path.exists(), "the eBPF object is not built: run `cargo xtask build`");
-    path
+/// Whether a packet that meets this end has been changed.
+fn is_translation(end: Reason) -> bool {
+    matches!(end, Reason::NatOut | Reason::NatIn | Reason::IcmpErrorOut | Reason::IcmpErrorIn)
 }
