@@ -38,23 +38,24 @@ pub fn start() -> i32 {
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: &mut Clock) -> i64 {
     rotate_if_due();
     kernel::repeat(BATCH, look_at_one, &mut 0);
-    timer::rearm(clock, if due().is_some() { PAUSE } else { SECOND });
+    timer::rearm(clock, if due(&mut Ticket::default()) { PAUSE } else { SECOND });
     0
 }
 
-/// The oldest ticket, if it has waited its time.
+/// Whether the oldest ticket has waited its time.
 #[inline(always)]
-fn due() -> Option<Ticket> {
-    let config = maps::config()?;
-    oldest_ticket().filter(|oldest| clock::seconds().wrapping_sub(oldest.since) >= period(config))
+fn due(oldest: &mut Ticket) -> bool {
+    let Some(config) = maps::config() else { return false };
+    oldest_ticket(oldest) && clock::seconds().wrapping_sub(oldest.since) >= period(config)
 }
 
 /// Returns 1 when nothing more is due.
 extern "C" fn look_at_one(_turn: u64, _context: &mut u32) -> i64 {
-    if due().is_none() {
+    let mut ticket = Ticket::default();
+    if !due(&mut ticket) || !pop_ticket(&mut ticket) {
         return 1;
     }
-    if let (Some(ticket), Some(config)) = (pop_ticket(), maps::config()) {
+    if let Some(config) = maps::config() {
         examine(&ticket, config);
     }
     0

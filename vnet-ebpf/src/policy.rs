@@ -130,6 +130,17 @@ fn held_inside(link: &Link, proto: u8, port: u16) -> bool {
     slot.is_some_and(|slot| slot.held() && !slot.is_host(link.addr))
 }
 
+/// What becomes of an ICMP error on its way out that quotes no known flow.
+#[inline(always)]
+#[must_use]
+pub fn unmatched(frame: &Frame, packet: &Packet, link: &Link) -> Reason {
+    match from_host(frame, packet, link) {
+        Ok(true) => Reason::Host,
+        Ok(false) => Reason::IcmpUnmatched,
+        Err(reason) => reason,
+    }
+}
+
 /// What becomes of a packet from outside that no flow wants.
 #[inline(never)]
 #[must_use]

@@ -111,8 +111,7 @@ fn error_outward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reas
     let Some((quote, entry)) =
         found.filter(|(_, entry)| entry.serves(Direction::Out, frame.device()))
     else {
-        let own = packet.key.saddr == link.addr;
-        return Err(if own { Reason::Host } else { Reason::IcmpUnmatched });
+        return Err(policy::unmatched(frame, packet, link));
     };
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Destination, target.saddr, target.sport)?;

@@ -1,10 +1,14 @@
 //! `flows4`, `mappings` and `tickets`.
 
-use core::ptr::{NonNull, addr_of, addr_of_mut};
+use core::{
+    ffi::c_void,
+    ptr::{NonNull, addr_of, addr_of_mut},
+};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     btf_maps::{HashMap, Queue},
+    helpers::{bpf_map_peek_elem, bpf_map_pop_elem},
     macros::btf_map,
 };
 use vnet_common::{
@@ -236,16 +240,25 @@ pub fn push_ticket(ticket: &Ticket) -> bool {
     TICKETS.push(ticket, 0).is_ok()
 }
 
-/// The ticket that has waited longest.
+/// Reads the ticket that has waited longest; `false` when there is none.
 #[inline(always)]
 #[must_use]
-pub fn oldest_ticket() -> Option<Ticket> {
-    TICKETS.peek().ok().flatten()
+pub fn oldest_ticket(ticket: &mut Ticket) -> bool {
+    // SAFETY: `TICKETS` is a queue of tickets, and the helper writes a whole one or nothing.
+    unsafe { bpf_map_peek_elem(tickets(), core::ptr::from_mut(ticket).cast()) == 0 }
 }
 
-/// Takes the ticket that has waited longest.
+/// Takes the ticket that has waited longest; `false` when there is none.
 #[inline(always)]
 #[must_use]
-pub fn pop_ticket() -> Option<Ticket> {
-    TICKETS.pop().ok().flatten()
+pub fn pop_ticket(ticket: &mut Ticket) -> bool {
+    // SAFETY: as in `oldest_ticket`.
+    unsafe { bpf_map_pop_elem(tickets(), core::ptr::from_mut(ticket).cast()) == 0 }
+}
+
+/// The queue as helpers take it. They fill a ticket that the caller has; a ticket returned by value
+/// may be half undefined, and kernels before 6.3 refuse to see that moved around.
+#[inline(always)]
+fn tickets() -> *mut c_void {
+    core::ptr::from_ref(&TICKETS).cast_mut().cast()
 }

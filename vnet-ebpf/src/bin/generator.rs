@@ -1,0 +1,161 @@
+//! The benchmark's traffic, made and counted in the kernel: a sender in user space costs several
+//! microseconds a packet, and hides what is to be measured.
+//!
+//! `generate` is run by BPF_PROG_TEST_RUN with live frames. The kernel reuses their pages without
+//! putting back what was in them, so every frame is written whole. `count` and `answer` are where
+//! the packets end. The globals are set before loading; vnet itself does not use this object.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "the licence is an exported symbol"))]
+#![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
+
+use aya_ebpf::{
+    Global,
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    btf_maps::{Array, PerCpuArray},
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+use vnet_ebpf::kernel::xdp::{Tally, XdpFrame};
+
+/// Where in a frame, in 16-bit words: Ethernet, IPv4 without options, UDP.
+mod at {
+    pub(super) const MACS: [usize; 2] = [0, 3];
+    pub(super) const ETHERTYPE: usize = 6;
+    pub(super) const TTL_AND_PROTOCOL: usize = 11;
+    pub(super) const SOURCE: usize = 13;
+    pub(super) const DESTINATION: usize = 15;
+    pub(super) const SOURCE_PORT: usize = 17;
+    pub(super) const DESTINATION_PORT: usize = 18;
+    pub(super) const CHECKSUM: usize = 20;
+}
+
+/// Words of the shortest Ethernet frame, its trailing check left out.
+const WORDS: usize = 30;
+/// Words that tell who sent a packet to whom.
+const HEADERS: usize = 21;
+const IPV4: u16 = 0x0800;
+const UDP: u16 = 17;
+
+/// Flows differ in their source port, from here on ...
+const FIRST_PORT: u32 = 1024;
+/// ... and where these do not suffice, in their destination port as well.
+const PORTS: u32 = 64_000;
+
+/// The frame of every flow, but for the source port and the UDP checksum, which are 0.
+#[unsafe(no_mangle)]
+static FRAME: Global<[u16; WORDS]> = Global::new([0; WORDS]);
+/// The sum of what the frame's UDP checksum covers.
+#[unsafe(no_mangle)]
+static SUM: Global<u32> = Global::new(0);
+/// How many flows take turns.
+#[unsafe(no_mangle)]
+static FLOWS: Global<u32> = Global::new(1);
+/// Index of the device to send by.
+#[unsafe(no_mangle)]
+static DEVICE: Global<u32> = Global::new(0);
+/// The source that packets should come from, as on the wire.
+#[unsafe(no_mangle)]
+static SOURCE: Global<[u16; 2]> = Global::new([0; 2]);
+
+/// The flow whose turn it is. There is one generating thread.
+#[btf_map(name = "turn")]
+static TURN: Array<u64, 1> = Array::new();
+/// UDP packets that arrived: from `SOURCE`, and from elsewhere.
+#[btf_map(name = "arrived")]
+static ARRIVED: PerCpuArray<u64, 2> = PerCpuArray::new();
+
+/// Makes the next flow's packet and sends it.
+#[xdp]
+pub fn generate(context: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context);
+    let flow = take_turn();
+    let source_port = FIRST_PORT + flow % PORTS;
+    let mut words = FRAME.load();
+    let port = u32::from(u16::from_be(words[at::DESTINATION_PORT]));
+    words[at::SOURCE_PORT] = (source_port as u16).to_be();
+    words[at::DESTINATION_PORT] = ((port + flow / PORTS) as u16).to_be();
+    words[at::CHECKSUM] = checksum(SUM.load() + source_port + flow / PORTS).to_be();
+    match frame.write(words) {
+        Some(()) => frame.redirect(DEVICE.load()),
+        None => XDP_ABORTED,
+    }
+}
+
+/// Counts what should have come, and ends it; everything else goes on.
+#[xdp]
+pub fn count(context: XdpContext) -> u32 {
+    match arrived(&XdpFrame::new(context)) {
+        Some(_) => XDP_DROP,
+        None => XDP_PASS,
+    }
+}
+
+/// Counts as `count` does, and sends the packet back to where it came from.
+#[xdp]
+pub fn answer(context: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context);
+    let Some(mut words) = arrived(&frame) else { return XDP_PASS };
+    // The checksums stay right: they are sums, and a sum does not mind the order.
+    for word in 0..3 {
+        words.swap(at::MACS[0] + word, at::MACS[1] + word);
+    }
+    for word in 0..2 {
+        words.swap(at::SOURCE + word, at::DESTINATION + word);
+    }
+    words.swap(at::SOURCE_PORT, at::DESTINATION_PORT);
+    match frame.write(words) {
+        Some(()) => XDP_TX,
+        None => XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn take_turn() -> u32 {
+    let flow = TURN.get(0).copied().unwrap_or_default() as u32;
+    let next = if flow + 1 < FLOWS.load() { flow + 1 } else { 0 };
+    // An array's one entry can always be written.
+    let _ = TURN.set(0, u64::from(next), 0);
+    flow
+}
+
+/// Folds a sum of 16-bit words into a UDP checksum, of which 0 would mean there is none.
+#[inline(always)]
+fn checksum(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    match !(sum as u16) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+/// Counts a UDP packet and returns its headers; `None` for anything else.
+#[inline(always)]
+fn arrived(frame: &XdpFrame) -> Option<[u16; HEADERS]> {
+    let words = frame.words::<HEADERS>()?;
+    let protocol = u16::from_be(words[at::TTL_AND_PROTOCOL]) & 0xff;
+    if u16::from_be(words[at::ETHERTYPE]) != IPV4 || protocol != UDP {
+        return None;
+    }
+    let source = SOURCE.load();
+    let expected = words[at::SOURCE] == source[0] && words[at::SOURCE + 1] == source[1];
+    ARRIVED.add(u32::from(!expected), 1);
+    Some(words)
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel's own licence check: helpers for GPL-compatible programs are allowed.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {
+    eprintln!("these programs run in the kernel: `cargo xtask bench` builds and runs them");
+}

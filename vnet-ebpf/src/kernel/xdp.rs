@@ -1,0 +1,62 @@
+//! A frame in an XDP program, before the kernel has made a packet of it: read and written in place,
+//! in 16-bit words as they are on the wire.
+
+use aya_ebpf::{EbpfContext, bindings::xdp_md, helpers::bpf_redirect, programs::XdpContext};
+use core::mem::{offset_of, size_of};
+
+/// The frame of this run.
+pub struct XdpFrame {
+    context: XdpContext,
+}
+
+impl XdpFrame {
+    /// The frame of this run.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(context: XdpContext) -> Self {
+        Self { context }
+    }
+
+    /// The first `N` words, if the frame has so many.
+    #[inline(always)]
+    #[must_use]
+    pub fn words<const N: usize>(&self) -> Option<[u16; N]> {
+        let start = self.start::<N>()?;
+        // SAFETY: `start` has checked that the words are inside the frame, whose memory stays until
+        // the program returns; frames begin at an even address.
+        Some(unsafe { start.read() })
+    }
+
+    /// Replaces the first `N` words, if the frame has so many.
+    #[inline(always)]
+    #[must_use]
+    pub fn write<const N: usize>(&mut self, words: [u16; N]) -> Option<()> {
+        let start = self.start::<N>()?;
+        // SAFETY: as in `words`, and the frame is this run's own.
+        unsafe { start.write(words) };
+        Some(())
+    }
+
+    /// Sends the frame out by another device: the action to return.
+    #[inline(always)]
+    #[must_use]
+    pub fn redirect(&self, ifindex: u32) -> u32 {
+        // SAFETY: the helper takes integers only, and notes them for when the program returns.
+        unsafe { bpf_redirect(ifindex, 0) as u32 }
+    }
+
+    #[inline(always)]
+    fn start<const N: usize>(&self) -> Option<*mut [u16; N]> {
+        let start = self.edge::<{ offset_of!(xdp_md, data) }>();
+        let end = self.edge::<{ offset_of!(xdp_md, data_end) }>();
+        (start + size_of::<[u16; N]>() <= end).then_some(start as *mut [u16; N])
+    }
+
+    /// Where the frame begins or ends: the field of the context at `AT`.
+    #[inline(always)]
+    fn edge<const AT: usize>(&self) -> usize {
+        // SAFETY: the context is valid for the whole run, and the verifier checks the field.
+        let edge = unsafe { self.context.ctx.byte_add(AT).cast::<u32>().read() };
+        edge as usize
+    }
+}
