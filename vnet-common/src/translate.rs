@@ -59,9 +59,9 @@ pub mod pool {
 
     /// Pools an outside address has.
     pub const PER_ADDRESS: u32 = 3;
-    /// Outside addresses an instance can have at once: the present one, and the one before it
-    /// while connections on it last.
-    pub const ADDRESSES: u32 = 2;
+    /// Outside addresses of an instance. When the address changes, the mappings keep their ports:
+    /// connections made before it go on with the old address, new ones use the new.
+    pub const ADDRESSES: u32 = 1;
     /// Pools of an instance.
     pub const COUNT: u32 = PER_ADDRESS * ADDRESSES;
 
