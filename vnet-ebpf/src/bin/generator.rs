@@ -2,20 +2,26 @@
 //! microseconds a packet, and hides what is to be measured.
 //!
 //! `generate` is run by BPF_PROG_TEST_RUN with live frames. The kernel reuses their pages without
-//! putting back what was in them, so every frame is written whole. `count` and `answer` are where
-//! the packets end. The globals are set before loading; vnet itself does not use this object.
+//! putting back what was in them, so all headers are written each time; nobody on the way changes the
+//! payload. `count` and `answer` are where the packets end. The globals are set before loading;
+//! vnet itself does not use this object.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "the licence is an exported symbol"))]
+#![expect(unsafe_code, reason = "the licence and the globals are exported symbols")]
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
 
 use aya_ebpf::{
     Global,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
-    btf_maps::{Array, PerCpuArray},
+    btf_maps::PerCpuArray,
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use vnet_ebpf::kernel::xdp::{Tally, XdpFrame};
+
+// By path and not from the library: with the library, this object would carry all of vnet's maps.
+#[path = "../kernel/xdp.rs"]
+mod xdp;
+
+use xdp::XdpFrame;
 
 /// Where in a frame, in 16-bit words: Ethernet, IPv4 without options, UDP.
 mod at {
@@ -29,9 +35,7 @@ mod at {
     pub(super) const CHECKSUM: usize = 20;
 }
 
-/// Words of the shortest Ethernet frame, its trailing check left out.
-const WORDS: usize = 30;
-/// Words that tell who sent a packet to whom.
+/// Words of the three headers.
 const HEADERS: usize = 21;
 const IPV4: u16 = 0x0800;
 const UDP: u16 = 17;
@@ -41,10 +45,10 @@ const FIRST_PORT: u32 = 1024;
 /// ... and where these do not suffice, in their destination port as well.
 const PORTS: u32 = 64_000;
 
-/// The frame of every flow, but for the source port and the UDP checksum, which are 0.
+/// The headers of every flow, but for the source port and the UDP checksum, which are 0.
 #[unsafe(no_mangle)]
-static FRAME: Global<[u16; WORDS]> = Global::new([0; WORDS]);
-/// The sum of what the frame's UDP checksum covers.
+static FRAME: Global<[u16; HEADERS]> = Global::new([0; HEADERS]);
+/// The sum of what the UDP checksum of such a frame covers.
 #[unsafe(no_mangle)]
 static SUM: Global<u32> = Global::new(0);
 /// How many flows take turns.
@@ -57,9 +61,9 @@ static DEVICE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOURCE: Global<[u16; 2]> = Global::new([0; 2]);
 
-/// The flow whose turn it is. There is one generating thread.
-#[btf_map(name = "turn")]
-static TURN: Array<u64, 1> = Array::new();
+/// Packets made.
+#[btf_map(name = "made")]
+static MADE: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// UDP packets that arrived: from `SOURCE`, and from elsewhere.
 #[btf_map(name = "arrived")]
 static ARRIVED: PerCpuArray<u64, 2> = PerCpuArray::new();
@@ -68,7 +72,7 @@ static ARRIVED: PerCpuArray<u64, 2> = PerCpuArray::new();
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context);
-    let flow = take_turn();
+    let flow = (xdp::count(&MADE, 0) % u64::from(FLOWS.load())) as u32;
     let source_port = FIRST_PORT + flow % PORTS;
     let mut words = FRAME.load();
     let port = u32::from(u16::from_be(words[at::DESTINATION_PORT]));
@@ -109,15 +113,6 @@ pub fn answer(context: XdpContext) -> u32 {
     }
 }
 
-#[inline(always)]
-fn take_turn() -> u32 {
-    let flow = TURN.get(0).copied().unwrap_or_default() as u32;
-    let next = if flow + 1 < FLOWS.load() { flow + 1 } else { 0 };
-    // An array's one entry can always be written.
-    let _ = TURN.set(0, u64::from(next), 0);
-    flow
-}
-
 /// Folds a sum of 16-bit words into a UDP checksum, of which 0 would mean there is none.
 #[inline(always)]
 fn checksum(sum: u32) -> u16 {
@@ -139,7 +134,7 @@ fn arrived(frame: &XdpFrame) -> Option<[u16; HEADERS]> {
     }
     let source = SOURCE.load();
     let expected = words[at::SOURCE] == source[0] && words[at::SOURCE + 1] == source[1];
-    ARRIVED.add(u32::from(!expected), 1);
+    xdp::count(&ARRIVED, u32::from(!expected));
     Some(words)
 }
 

@@ -15,7 +15,6 @@ pub mod maps;
 pub mod ports;
 pub mod socket;
 pub mod timer;
-pub mod xdp;
 
 /// Runs `step` up to `times` times with the number of the turn, until it returns 1. The verifier
 /// walks the step once, however often it runs (`bpf_loop`).

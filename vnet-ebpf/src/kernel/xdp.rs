@@ -1,7 +1,9 @@
 //! A frame in an XDP program, before the kernel has made a packet of it: read and written in place,
-//! in 16-bit words as they are on the wire.
+//! in 16-bit words as they are on the wire. The benchmark's generator is made with it.
 
-use aya_ebpf::{EbpfContext, bindings::xdp_md, helpers::bpf_redirect, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_md, btf_maps::PerCpuArray, helpers::bpf_redirect, programs::XdpContext,
+};
 use core::mem::{offset_of, size_of};
 
 /// The frame of this run.
@@ -58,5 +60,17 @@ impl XdpFrame {
         // SAFETY: the context is valid for the whole run, and the verifier checks the field.
         let edge = unsafe { self.context.ctx.byte_add(AT).cast::<u32>().read() };
         edge as usize
+    }
+}
+
+/// Counts one more on this CPU, and returns how many there were before.
+#[inline(always)]
+pub fn count<const N: usize>(counts: &PerCpuArray<u64, N>, index: u32) -> u64 {
+    let Some(count) = counts.get_ptr_mut(index) else { return 0 };
+    // SAFETY: this CPU's own entry, and no program of this hook interrupts another on the same CPU.
+    unsafe {
+        let before = *count;
+        *count = before + 1;
+        before
     }
 }
