@@ -1,27 +1,17 @@
 //! Every end is counted, and said aloud when somebody listens.
 
 use aya_log_ebpf::debug;
-use vnet_common::account::Reason;
+use vnet_common::{account::Reason, flow::Direction};
 
 use crate::{
     kernel::{frame::Frame, maps},
     packet::Packet,
-    run::Hook,
 };
 
-/// Counts the packet's end. Segments that a GSO packet is yet to be cut into count, each with its
-/// own copy of the headers.
+/// Counts the packet's end, as the packets it is on the wire.
 #[inline(always)]
 pub fn tally(frame: &Frame, packet: &Packet, reason: Reason) {
-    let segments = frame.segments();
-    maps::count(reason, segments, wire_bytes(frame.length(), segments, packet.payload));
-}
-
-/// Bytes on the wire of a packet of `length` that goes out as `segments`, each with `headers`.
-#[inline(always)]
-#[must_use]
-pub fn wire_bytes(length: u32, segments: u32, headers: u32) -> u64 {
-    u64::from(length) + u64::from(segments - 1) * u64::from(headers)
+    maps::count(reason, frame.segments(), frame.wire_bytes(0, packet.payload));
 }
 
 /// Logs the decision. The verifier removes it while the log is off. `reason` and `hook` are
@@ -29,13 +19,14 @@ pub fn wire_bytes(length: u32, segments: u32, headers: u32) -> u64 {
 /// log gives them their names. Not inlined: a function has 512 bytes of stack with all that it
 /// calls, and formatting takes many.
 #[inline(never)]
-pub fn log(frame: &Frame, hook: Hook, packet: &Packet, reason: Reason) {
+pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: Reason) {
     let key = &packet.key;
     debug!(
         frame.context(),
         "dev={} hook={} reason={} proto={} {:i}:{} > {:i}:{}",
         frame.device(),
-        hook as u32,
+        // Hooks are numbered in the order of a packet's way: in, then out.
+        u32::from(direction == Direction::Out),
         reason as u32,
         key.proto,
         key.saddr,

@@ -8,7 +8,6 @@ use vnet_common::{
 };
 
 use crate::{
-    account::wire_bytes,
     kernel::{
         clock,
         flows::{Entry, Refusal, push_ticket},
@@ -52,9 +51,8 @@ pub fn forward(
         | Kind::Fragment
         | Kind::Other => follow(&entry, packet.key.proto, direction),
     }
-    let segments = frame.segments();
-    let bytes = wire_bytes(frame.length() - packet.l3, segments, packet.payload - packet.l3);
-    entry.count(segments, bytes, clock::now());
+    let bytes = frame.wire_bytes(packet.l3, packet.payload);
+    entry.count(frame.segments(), bytes, clock::now());
     rewrite::apply(frame, packet, &target)
 }
 

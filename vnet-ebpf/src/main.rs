@@ -4,13 +4,8 @@
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use vnet_common::account::Verdict;
-use vnet_ebpf::{
-    account, expire,
-    kernel::frame::Frame,
-    packet::Packet,
-    run::{Hook, run},
-};
+use vnet_common::{account::Verdict, flow::Direction};
+use vnet_ebpf::{account, expire, kernel::frame::Frame, packet::Packet, run::run};
 
 /// The next program decides, and where there is none the packet goes on (`TCX_NEXT`,
 /// `TC_ACT_UNSPEC`).
@@ -21,13 +16,13 @@ const SHOT: i32 = 2;
 /// Packets that a managed device has received.
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
-    finish(context, Hook::In)
+    finish(context, Direction::In)
 }
 
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
-    finish(context, Hook::Out)
+    finish(context, Direction::Out)
 }
 
 /// Run once by the control plane after loading: starts the expiry timer. 0, or a negative errno.
@@ -37,12 +32,12 @@ pub fn vnet_clock(_context: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn finish(context: TcContext, hook: Hook) -> i32 {
+fn finish(context: TcContext, direction: Direction) -> i32 {
     let mut frame = Frame::new(context);
     let mut packet = Packet::UNKNOWN;
-    let reason = run(&mut frame, hook, &mut packet);
+    let reason = run(&mut frame, direction, &mut packet);
     account::tally(&frame, &packet, reason);
-    account::log(&frame, hook, &packet, reason);
+    account::log(&frame, direction, &packet, reason);
     match reason.verdict() {
         Verdict::Pass => NEXT,
         Verdict::Drop => SHOT,

@@ -19,22 +19,12 @@ use crate::{
     rewrite,
 };
 
-/// Where a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Hook {
-    /// Packets the device has received.
-    In = 0,
-    /// Packets the device is about to send.
-    Out = 1,
-}
-
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
 
 /// Why the packet's way ends. `packet` holds what it was, as far as it was looked at.
 #[inline(always)]
-pub fn run(frame: &mut Frame, hook: Hook, packet: &mut Packet) -> Reason {
+pub fn run(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Reason {
     let link = match managed(frame) {
         Ok(link) => link,
         Err(reason) => return reason,
@@ -42,12 +32,12 @@ pub fn run(frame: &mut Frame, hook: Hook, packet: &mut Packet) -> Reason {
     let l3 = if link.header == 0 { 0 } else { ETHERNET };
     match packet::parse(frame, packet, l3, frame.length()) {
         Ok(()) => (),
-        Err(_) if hook == Hook::In => return Reason::MalformedIn,
+        Err(_) if direction == Direction::In => return Reason::MalformedIn,
         Err(reason) => return reason,
     }
-    let outcome = match hook {
-        Hook::In => inward(frame, packet, link),
-        Hook::Out => outward(frame, packet, link),
+    let outcome = match direction {
+        Direction::In => inward(frame, packet, link),
+        Direction::Out => outward(frame, packet, link),
     };
     outcome.unwrap_or_else(|reason| reason)
 }

@@ -102,6 +102,15 @@ impl Frame {
 }
 
 impl Frame {
+    /// Bytes on the wire from offset `from` of each packet on; every segment of a GSO packet has
+    /// its own copy of the headers, which end at `payload`.
+    #[inline(always)]
+    #[must_use]
+    pub fn wire_bytes(&self, from: u32, payload: u32) -> u64 {
+        let copies = u64::from(self.segments() - 1);
+        u64::from(self.length() - from) + copies * u64::from(payload.saturating_sub(from))
+    }
+
     /// Address of `size` bytes at `offset`, which is at most [`REACH`], if they are linear.
     #[inline(always)]
     fn linear(&self, offset: u32, size: usize) -> Option<usize> {
