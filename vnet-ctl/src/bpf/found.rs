@@ -1,10 +1,12 @@
 //! Reading an instance back from its pins.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 
 use aya::maps::MapInfo;
-use aya::programs::{ProgramInfo, links::PinnedLink};
+use aya::programs::ProgramInfo;
+use aya::programs::links::{LinkError, PinnedLink};
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::Config;
 
@@ -42,9 +44,10 @@ pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
         instance.programs = Some(Programs { tag_in: ingress.tag(), tag_out: egress.tag() });
     }
     for (index, hook) in pins.links()? {
-        let (id, running) = link(&pins, index, hook, &programs)?;
-        instance.ids.insert(id);
-        instance.hooks.insert((index, hook), running);
+        if let Some((id, running)) = link(&pins, index, hook, &programs)? {
+            instance.ids.insert(id);
+            instance.hooks.insert((index, hook), running);
+        }
     }
     let odd = fill(&mut instance, &maps)?;
     let missing = MAPS.iter().any(|map| !exists(&pins.map(map)));
@@ -90,21 +93,26 @@ fn program(pins: &Pins, hook: Hook) -> Option<ProgramInfo> {
     ProgramInfo::from_pin(pins.program(hook)).ok()
 }
 
-/// Id of the program on a pinned link, and what that means.
+/// Id of the program on a pinned link, and what that means; `None` when it was just removed.
 fn link(
     pins: &Pins,
     index: u32,
     hook: Hook,
     programs: &BTreeMap<Hook, u32>,
-) -> Result<(u32, Running), Error> {
+) -> Result<Option<(u32, Running)>, Error> {
     let doing = || format!("look at the link of device {index} ({hook})");
-    let pinned = PinnedLink::from_pin(pins.link(index, hook));
-    let link = pinned.map_err(|error| Error::hook(doing(), error))?.into();
+    let link = match PinnedLink::from_pin(pins.link(index, hook)) {
+        Ok(link) => link.into(),
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == NotFound => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::hook(doing(), error)),
+    };
     let (id, at) = hooks::link_facts(link).map_err(|error| Error::hook(doing(), error))?;
     let running = match at {
         0 => Running::Gone,
         _ if programs.get(&hook) == Some(&id) => Running::Current,
         _ => Running::Old,
     };
-    Ok((id, running))
+    Ok(Some((id, running)))
 }

@@ -14,7 +14,9 @@ use super::error::Error;
 use super::pins::HOME;
 
 const WAIT: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a change is waited for by somebody who only looks.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock; it ends with the value, and an empty directory goes with it.
 #[derive(Debug)]
@@ -31,7 +33,8 @@ impl Lock {
         let path = Path::new(HOME);
         let end = Instant::now() + WAIT;
         loop {
-            if let Some(dir) = try_take(path)? {
+            make(path)?;
+            if let Some(dir) = try_lock(path, FlockOperation::NonBlockingLockExclusive)? {
                 return Ok(Self { _dir: dir });
             }
             if Instant::now() >= end {
@@ -50,20 +53,48 @@ impl Drop for Lock {
     }
 }
 
-/// The locked directory, or `None` when it is held or was replaced meanwhile.
-fn try_take(path: &Path) -> Result<Option<File>, Error> {
+/// Keeps changes away while things are looked at, so that nobody sees an instance half made.
+#[derive(Debug)]
+pub struct Calm {
+    _dir: Option<File>,
+}
+
+impl Calm {
+    /// Waits for the end of a change. One that takes long is not waited for: looking must always
+    /// be possible.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn wait() -> Result<Self, Error> {
+        let path = Path::new(HOME);
+        let end = Instant::now() + PATIENCE;
+        while path.exists() && Instant::now() < end {
+            if let Some(dir) = try_lock(path, FlockOperation::NonBlockingLockShared)? {
+                return Ok(Self { _dir: Some(dir) });
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(Self { _dir: None })
+    }
+}
+
+fn make(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(Error::file("make directory", path, error));
+            Err(Error::file("make directory", path, error))
         }
-        Ok(()) | Err(_) => {}
+        Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// The locked directory, or `None` when it is held or was replaced meanwhile.
+fn try_lock(path: &Path, how: FlockOperation) -> Result<Option<File>, Error> {
     let dir = match File::open(path) {
         Ok(dir) => dir,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("open", path, error)),
     };
-    match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::flock(&dir, how) {
         Ok(()) => Ok(is_still(&dir, path).then_some(dir)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(Error::file("lock", path, error.into())),

@@ -17,7 +17,7 @@ pub use error::Error;
 pub use found::{Pinned, read};
 pub use hooks::{Former, attach, detach, has_tcx, replace, tcx_programs};
 pub use load::{Loaded, Sizes};
-pub use lock::Lock;
+pub use lock::{Calm, Lock};
 pub use log::{Line, Log};
 pub use maps::Maps;
 pub use mount::{is_mounted, mount, reach, unmount};

@@ -19,7 +19,7 @@ pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
 pub use status::{Health, HookRow, InsideRow, InstanceRow, status};
 
-use crate::bpf;
+use crate::bpf::{self, Calm};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::proc::privilege::Capabilities;
@@ -57,5 +57,6 @@ async fn look() -> Result<Seen, Error> {
         return Err(Fault::Permission { missing: missing.join(" and ") }.into());
     }
     bpf::reach()?;
+    let _calm = Calm::wait()?;
     observe(&Netlink::open()?, &[]).await
 }
