@@ -3,7 +3,7 @@
 //! The sets are shared by all CPUs and changed by atomic operations only. Who clears a port's bit
 //! owns the port. The same code runs on the host under threads, which is where it is tested.
 
-use vnet_common::port::{INDEX, WORDS};
+use vnet_common::port::{INDEX, PortPool, PortSet, WORDS};
 
 use crate::kernel::atomic::{Atomic64, bound};
 
@@ -28,7 +28,7 @@ pub struct Pool {
     pub rotated: Atomic64,
 }
 
-const _: () = assert!(size_of::<Pool>() == size_of::<vnet_common::port::PortPool>());
+const _: () = assert!(size_of::<Pool>() == size_of::<PortPool>());
 
 /// Ports from the first to the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,27 @@ impl Range {
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.min <= port && port <= self.max
+    }
+}
+
+impl From<&PortSet> for Set {
+    fn from(record: &PortSet) -> Self {
+        Self {
+            top: Atomic64::new(record.top),
+            index: record.index.map(Atomic64::new),
+            words: record.words.map(Atomic64::new),
+        }
+    }
+}
+
+impl From<&PortPool> for Pool {
+    fn from(record: &PortPool) -> Self {
+        Self {
+            free: Set::from(&record.free),
+            rested: Set::from(&record.rested),
+            resting: Set::from(&record.resting),
+            rotated: Atomic64::new(record.rotated),
+        }
     }
 }
 

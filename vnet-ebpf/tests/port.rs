@@ -1,7 +1,5 @@
 //! Sets of ports: exhaustive, exact, and never the same port to two.
 
-#![expect(unsafe_code, reason = "the programs' view of a record is a cast, as in the fence")]
-
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicU32, Ordering},
@@ -11,19 +9,6 @@ use std::{
 use proptest::prelude::*;
 use vnet_common::port::{PortPool, PortSet, WORDS};
 use vnet_ebpf::port::{Pool, Range, Set};
-
-/// The program's view of a set that the control plane filled.
-fn shared(set: PortSet) -> &'static Set {
-    let set: *const PortSet = Box::leak(Box::new(set));
-    // SAFETY: the layouts are asserted equal in the crate, and the box is never freed.
-    unsafe { &*set.cast() }
-}
-
-fn pool() -> &'static Pool {
-    let pool: *const PortPool = Box::leak(Box::new(PortPool::FULL));
-    // SAFETY: as in `shared`.
-    unsafe { &*pool.cast() }
-}
 
 /// Every port of the set, found and claimed one by one.
 fn drain(set: &Set, range: Range, start: u16) -> Vec<u16> {
@@ -44,7 +29,7 @@ fn every_port_of_the_range_is_found_once_and_no_other() {
         Range { min: 63, max: 64 },
         Range { min: 4095, max: 4097 },
     ] {
-        let found = drain(shared(PortSet::FULL), range, 40_000);
+        let found = drain(&Set::from(&PortSet::FULL), range, 40_000);
         let expected: HashSet<u16> = (range.min..=range.max).collect();
         assert_eq!(found.len(), expected.len(), "{range:?}");
         assert_eq!(found.into_iter().collect::<HashSet<_>>(), expected, "{range:?}");
@@ -55,7 +40,7 @@ fn every_port_of_the_range_is_found_once_and_no_other() {
 fn the_last_free_port_is_found_from_anywhere() {
     let range = Range { min: 1024, max: 65535 };
     for last in [1024, 1087, 1088, 30_000, 65_471, 65_535] {
-        let set = shared(PortSet::EMPTY);
+        let set = &Set::from(&PortSet::EMPTY);
         set.add(last);
         for start in [0, 1024, 1087, 30_000, 30_001, 65_535] {
             assert_eq!(set.any(range, start), Some(last), "start {start}");
@@ -65,7 +50,7 @@ fn the_last_free_port_is_found_from_anywhere() {
 
 #[test]
 fn a_port_comes_back_only_after_it_has_rested() {
-    let pool = pool();
+    let pool = &Pool::from(&PortPool::FULL);
     assert!(pool.claim(7000, false));
     assert!(!pool.claim(7000, true), "held by somebody");
     pool.resting.add(7000);
@@ -81,7 +66,7 @@ fn a_port_comes_back_only_after_it_has_rested() {
 
 #[test]
 fn claims_under_contention_are_exclusive_and_lose_nothing() {
-    let set = shared(PortSet::FULL);
+    let set = &Set::from(&PortSet::FULL);
     let owners: Vec<AtomicU32> = (0..=65535).map(|_| AtomicU32::new(0)).collect();
     thread::scope(|scope| {
         for thread in 0..4u32 {
@@ -112,7 +97,7 @@ proptest! {
         actions in prop::collection::vec((any::<bool>(), any::<u16>()), 1..200),
         min: u16, max: u16, start: u16,
     ) {
-        let set = shared(PortSet::EMPTY);
+        let set = &Set::from(&PortSet::EMPTY);
         let mut model = HashSet::new();
         for (add, port) in actions {
             if add {

@@ -14,6 +14,14 @@ pub struct Atomic64(UnsafeCell<u64>);
 #[repr(transparent)]
 pub struct Atomic32(UnsafeCell<u32>);
 
+impl Atomic64 {
+    /// A number nobody shares yet.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+}
+
 // SAFETY: all access is atomic.
 unsafe impl Sync for Atomic64 {}
 // SAFETY: all access is atomic.
@@ -28,7 +36,7 @@ pub fn bound<const MASK: u32>(number: u64) -> u64 {
         let mut number = number;
         // SAFETY: one instruction on one register.
         unsafe {
-            core::arch::asm!("{number} &= {mask}", number = inout(reg) number, mask = const MASK)
+            core::arch::asm!("{number} &= {mask}", number = inout(reg) number, mask = const MASK);
         };
         number
     }
@@ -91,7 +99,7 @@ mod imp {
         pub fn add(&self, more: u64) {
             // SAFETY: as in `fetch64`.
             unsafe {
-                asm!("lock *(u64 *)({at} + 0) += {more}", at = in(reg) self.0.get(), more = in(reg) more)
+                asm!("lock *(u64 *)({at} + 0) += {more}", at = in(reg) self.0.get(), more = in(reg) more);
             }
         }
     }
