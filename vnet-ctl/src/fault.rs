@@ -197,6 +197,9 @@ pub enum Fault {
     /// The device is no instance's uplink.
     #[error("nothing is attached to '{0}'; `vnetctl status` lists what is attached")]
     NothingOn(String),
+    /// The instance is there, but its tables cannot be trusted.
+    #[error("instance '{0}' is half made or of another version; `vnetctl status` says what to do")]
+    Unfit(String),
     /// The datapath's log is off.
     #[error(
         "the log of instance '{0}' is off: attach again with --log-level info (or debug, trace)"
@@ -238,9 +241,11 @@ impl Fault {
             Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
             Self::Version { .. } => Exit::Version,
             Self::LogOff(_) => Exit::Unexpected,
-            Self::NoInstance(_) | Self::NotAttached { .. } | Self::NothingOn(_) | Self::Nothing => {
-                Exit::NotAttached
-            }
+            Self::Unfit(_)
+            | Self::NoInstance(_)
+            | Self::NotAttached { .. }
+            | Self::NothingOn(_)
+            | Self::Nothing => Exit::NotAttached,
         }
     }
 }

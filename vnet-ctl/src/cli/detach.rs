@@ -41,6 +41,11 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         (None, false, _) => return Err(Fault::DetachWhat.into()),
     };
     let report = reconcile::detach(&target, args.dry_run).await?;
-    print(&report, "detached: everything is as it was before", output)?;
+    let back = report.warnings.is_empty();
+    print(
+        &report,
+        if back { "detached: everything is as it was before" } else { "detached" },
+        output,
+    )?;
     Ok(Exit::Ok)
 }

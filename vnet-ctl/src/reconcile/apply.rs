@@ -65,16 +65,17 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
-    /// Takes back the first `done` steps of a plan, last first. The failed one is taken back too:
-    /// it may have got half its way, and every undo is content with less.
+    /// Takes back the first `done` steps of a plan, last first; the failed one too, when it makes
+    /// several things and may have made some of them. (Any other has done nothing, and to take
+    /// back what it found in its way would be to remove somebody else's.)
     async fn undo(&mut self, plan: &Plan, done: usize, first: Error) -> Error {
         self.undoing = true;
         let mut then = Vec::new();
-        for (at, planned) in plan.steps[..=done].iter().enumerate().rev() {
+        let failed = plan.steps[done..].iter().take(1).filter(|planned| makes_many(&planned.step));
+        for planned in failed.chain(plan.steps[..done].iter().rev()) {
             let Some(undo) = &planned.undo else { continue };
             debug!("taking back: {undo}");
-            let result = self.step(undo).await;
-            if let (Err(error), true) = (result, at < done) {
+            if let Err(error) = self.step(undo).await {
                 then.push(error.to_string());
             }
         }
@@ -152,4 +153,9 @@ impl<'a> Executor<'a> {
     fn name(&self, index: u32) -> String {
         self.host.name_of(index, &format!("device {index}"))
     }
+}
+
+/// Whether a step makes more than one thing, so that it can fail half-way.
+const fn makes_many(step: &Step) -> bool {
+    matches!(step, Step::MakeMaps { .. } | Step::LoadPrograms { .. } | Step::FillPools)
 }

@@ -12,3 +12,6 @@ pub use host::{Device, Filter, Host, IP_FORWARD, Tc, TcxProgram, conf_device};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};
 pub use way::Way;
+
+#[cfg(test)]
+mod tests;

@@ -34,19 +34,22 @@ use crate::state::{Found, Instance};
 pub async fn instances(only: Option<&spec::Instance>) -> Result<Vec<Instance>, Error> {
     let seen = look().await?;
     let netns = seen.host.netns;
-    let whole = seen.instances.into_values().filter_map(|found| match found {
-        Found::Whole(instance) => Some(*instance),
-        Found::HalfMade(_) | Found::Other(..) => None,
+    let meant = seen.instances.into_values().filter(|found| match only {
+        Some(name) => found.instance().name == *name,
+        None => found.instance().config.netns == netns,
     });
-    let meant = whole.filter(|instance| match only {
-        Some(name) => instance.name == *name,
-        None => instance.config.netns == netns,
-    });
-    let meant: Vec<_> = meant.collect();
-    match (meant.is_empty(), only) {
-        (false, _) => Ok(meant),
-        (true, Some(name)) => Err(Fault::NoInstance(name.to_string()).into()),
-        (true, None) => Err(Fault::Nothing.into()),
+    let (mut whole, mut unfit) = (Vec::new(), None);
+    for found in meant {
+        match found {
+            Found::Whole(instance) => whole.push(*instance),
+            Found::HalfMade(instance) | Found::Other(instance, _) => unfit = Some(instance.name),
+        }
+    }
+    match (whole.is_empty(), unfit, only) {
+        (false, _, _) => Ok(whole),
+        (true, Some(name), _) => Err(Fault::Unfit(name.to_string()).into()),
+        (true, None, Some(name)) => Err(Fault::NoInstance(name.to_string()).into()),
+        (true, None, None) => Err(Fault::Nothing.into()),
     }
 }
 

@@ -1,0 +1,117 @@
+//! Wishes that cannot be are refused, with every reason.
+
+use std::collections::BTreeMap;
+
+use vnet_common::LAYOUT_VERSION;
+
+use super::*;
+use crate::fault::Fault;
+use crate::spec::{self, Attach, Hook, Words};
+
+fn device(name: &str, header: Option<u32>, addresses: &[[u8; 4]]) -> Device {
+    let addresses = addresses.iter().map(|own| ((*own).into(), true)).collect();
+    Device { name: name.to_owned(), header, addresses }
+}
+
+fn host() -> Host {
+    let mut host = Host { netns: 7, tcx: true, ..Host::default() };
+    host.namespaces = [7, 8].into();
+    host.devices.insert(2, device("eth0", Some(14), &[[203, 0, 113, 7]]));
+    host.devices.insert(3, device("lan0", Some(14), &[]));
+    host.devices.insert(4, device("odd0", None, &[[192, 0, 2, 1]]));
+    host.tc.insert(2, Tc::default());
+    host
+}
+
+fn wish(words: Words) -> Attach {
+    let words = Words { nat: default(words.nat, "eth0"), ..words };
+    Attach::parse(&Words { instance: default(words.instance, "default"), ..words }).unwrap()
+}
+
+fn default(word: String, fallback: &str) -> String {
+    if word.is_empty() { fallback.to_owned() } else { word }
+}
+
+fn instance(name: &str) -> Instance {
+    let words = Words { instance: name.to_owned(), ..Words::default() };
+    wanted(&wish(words), &host(), None, None).unwrap()
+}
+
+fn instances(found: Found) -> BTreeMap<spec::Instance, Found> {
+    BTreeMap::from([(found.instance().name.clone(), found)])
+}
+
+fn whole(instance: Instance) -> Found {
+    Found::Whole(Box::new(instance))
+}
+
+#[test]
+fn every_missing_device_and_address_is_told() {
+    let inside = vec!["lan9".into(), "lan0".into(), "odd0".into()];
+    let words = Words { inside, address: Some("192.0.2.9".into()), ..Words::default() };
+    let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
+    assert!(matches!(&faults[0], Fault::AddressNotThere { .. }), "{faults:?}");
+    assert!(
+        faults[1..].iter().any(|f| matches!(f, Fault::NoDevice { name, .. } if name == "lan9"))
+    );
+    assert!(faults[1..].contains(&Fault::LinkLayer("odd0".into())));
+    assert_eq!(faults.len(), 3);
+    let words = Words { nat: "lan0".into(), ..Words::default() };
+    let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
+    assert_eq!(faults, [Fault::NoAddress("lan0".into())]);
+}
+
+#[test]
+fn foreign_programs_are_named_and_ours_are_not_foreign() {
+    let mut host = host();
+    let tc = host.tc.get_mut(&2).unwrap();
+    tc.tcx.push(TcxProgram { hook: Hook::In, id: 5, name: "cil_from_netdev".into() });
+    tc.tcx.push(TcxProgram { hook: Hook::In, id: 6, name: "vnet_in".into() });
+    let mut ours = instance("default");
+    ours.ids.insert(6);
+    let faults = check(&wish(Words::default()), &host, &instances(whole(ours)), None);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].to_string().contains("cil_from_netdev"));
+}
+
+#[test]
+fn another_instance_keeps_its_device_and_its_ports() {
+    let other = instances(whole(instance("other")));
+    let wish = wish(Words::default());
+    let wanted = wanted(&wish, &host(), None, None).unwrap();
+    let faults = check(&wish, &host(), &other, Some(&wanted));
+    assert!(matches!(faults[0], Fault::OtherInstance { .. }));
+    assert!(matches!(faults[1], Fault::Overlap { .. }));
+    assert_eq!(faults.len(), 2);
+}
+
+#[test]
+fn an_instance_stays_in_its_namespace_while_that_lives() {
+    let mut elsewhere = instance("default");
+    elsewhere.config.netns = 8;
+    let wish = wish(Words::default());
+    let faults = check(&wish, &host(), &instances(whole(elsewhere.clone())), None);
+    assert_eq!(faults, [Fault::OtherNamespace("default".into())]);
+    elsewhere.config.netns = 9;
+    assert_eq!(check(&wish, &host(), &instances(whole(elsewhere)), None), [], "9 is gone");
+}
+
+#[test]
+fn uplink_and_size_of_a_running_instance_are_fixed() {
+    let found = instances(whole(instance("default")));
+    let words = Words { nat: "lan0".into(), max_flows: Some("99".into()), ..Words::default() };
+    let faults = check(&wish(words), &host(), &found, None);
+    assert!(matches!(&faults[0], Fault::SecondUplink { uplink, .. } if uplink == "eth0"));
+    assert!(matches!(faults[1], Fault::MaxFlows { found: 262_144, wanted: 99, .. }));
+    assert_eq!(faults.len(), 2);
+}
+
+#[test]
+fn another_version_is_refused_and_remains_are_not() {
+    let old = Found::Other(Box::new(instance("default")), "layout 9".into());
+    let faults = check(&wish(Words::default()), &host(), &instances(old), None);
+    assert!(matches!(faults.as_slice(), [Fault::Version { ours, .. }]
+        if ours.ends_with(&LAYOUT_VERSION.to_string())));
+    let remains = Found::HalfMade(Box::new(instance("default")));
+    assert_eq!(check(&wish(Words::default()), &host(), &instances(remains), None), []);
+}
