@@ -11,7 +11,8 @@ pub struct Config {
     pub version: u32,
     /// Raised with every change of configuration.
     pub epoch: u32,
-    /// Cookie of the network namespace the instance lives in (`SO_NETNS_COOKIE`).
+    /// The network namespace the instance lives in: device (upper half) and inode (lower half) of
+    /// its file `/proc/self/ns/net`.
     pub netns: u64,
     /// First port that may be handed out.
     pub port_min: u16,
