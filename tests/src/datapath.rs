@@ -185,10 +185,11 @@ impl Datapath {
     /// Tries a packet in any context; it must meet just this end.
     #[track_caller]
     pub fn judged(&self, hook: Hook, context: &Context, packet: &Packet, end: Reason) -> Packet {
-        self.judged_frame(hook, context, &packet.bytes(), end).packet()
+        let left = self.judged_frame(hook, context, &packet.bytes(), end);
+        Packet::parse(&left).unwrap_or_else(|why| panic!("{packet} became {why}"))
     }
 
-    /// Tries any bytes in any context; they must meet just this end.
+    /// Tries any bytes in any context; they must meet just this end. Returns what is left of them.
     ///
     /// # Panics
     /// When another end is counted, or more than one, or the verdict is not that end's, or bytes
@@ -200,7 +201,7 @@ impl Datapath {
         context: &Context,
         frame: &[u8],
         end: Reason,
-    ) -> Verdict {
+    ) -> Vec<u8> {
         let before = self.counters();
         let verdict = self.run_frame(hook, context, frame);
         let moved = self.counters().since(&before);
@@ -222,7 +223,7 @@ impl Datapath {
         } else if action == Action::Next {
             assert_eq!(verdict.frame, frame, "{} was to be left alone", explain(frame));
         }
-        verdict
+        verdict.frame
     }
 
     /// Runs a program on any bytes, in any context, without judging what comes of it.

@@ -3,7 +3,8 @@
 //!
 //! The kernel runs a loaded program on a frame and hands back its verdict and the frame it left.
 //! What would have come next (a redirect, a drop) is not done. Limits to know: the frame has an
-//! Ethernet header, is shorter than a page, and its checksums count as complete.
+//! Ethernet header (and where that says IPv4, 20 more bytes), is shorter than a page, carries no
+//! VLAN tag beside it, and its checksums count as complete.
 
 use std::mem::{offset_of, size_of};
 

@@ -1,0 +1,17 @@
+//! Packets in, packets out: the real programs, tried on one frame at a time.
+//!
+//! Every packet here is judged by its bytes and by the counters: exactly the end that a story names
+//! has moved (see [`vnet_tests::datapath`]). `reasons` proves that no end was forgotten.
+
+mod account;
+mod aside;
+mod checksum;
+mod error_in;
+mod error_out;
+mod host;
+mod malformed;
+mod pool;
+mod reasons;
+mod scene;
+mod tcp;
+mod translate;

@@ -1,0 +1,150 @@
+//! No end of a packet is forgotten: for every reason there is a packet that meets it, and nothing
+//! else is counted then.
+
+use vnet_common::account::Reason;
+use vnet_common::policy::role;
+use vnet_common::translate::{Endpoint, Mapping};
+use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
+use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
+use vnet_tests::test_run::Context;
+
+use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, datagram, endpoint, outside};
+
+/// What a single frame cannot bring about here, and why.
+const NOT_BY_TEST_RUN: [(Reason, &str); 2] = [
+    (Reason::Vlan, "a tag beside the frame cannot be given to the kernel: `wire` sends one"),
+    (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
+];
+
+/// A frame about to be tried.
+struct Try {
+    hook: Hook,
+    context: Context,
+    frame: Vec<u8>,
+}
+
+fn out(datapath: &Datapath, packet: &Packet) -> Option<Try> {
+    Some(Try { hook: Hook::Out, context: datapath.forwarded(), frame: packet.bytes() })
+}
+
+fn back(datapath: &Datapath, packet: &Packet) -> Option<Try> {
+    Some(Try { hook: Hook::In, context: datapath.own(), frame: packet.bytes() })
+}
+
+/// Brings a fresh datapath to where the frame it returns must meet that end; nothing where none
+/// can. There is no wildcard: a new reason does not compile until it has its packet.
+fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
+    let known = Packet::udp(SERVER, outside(4000));
+    match end {
+        Reason::NatOut => out(datapath, &datagram()),
+        Reason::NatIn => {
+            datapath.out(&datagram(), Reason::NatOut);
+            back(datapath, &known)
+        }
+        Reason::IcmpErrorOut => {
+            datapath.out(&datagram(), Reason::NatOut);
+            let answer = Packet::udp(SERVER, CLIENT);
+            out(datapath, &answer.error(*CLIENT.ip(), IcmpKind::PORT_UNREACHABLE, 8))
+        }
+        Reason::IcmpErrorIn => {
+            let left = datapath.out(&datagram(), Reason::NatOut);
+            back(datapath, &left.error(HOP, IcmpKind::TIME_EXCEEDED, 8))
+        }
+        Reason::Host => out(datapath, &Packet::udp(outside(5000), SERVER)),
+        Reason::Unsolicited => back(datapath, &known),
+        Reason::NotOurs => back(datapath, &known.to("198.51.100.77:1")),
+        Reason::Routed => out(datapath, &datagram().from("8.8.8.8:1")),
+        Reason::Inside => {
+            datapath.role(datapath.uplink.index, role::INSIDE);
+            out(datapath, &datagram())
+        }
+        Reason::Ipv6 | Reason::NotIp => {
+            let kind = if end == Reason::Ipv6 { EtherType::IPV6 } else { EtherType::ARP };
+            let frame = [&[2; 12][..], &kind.0.to_be_bytes(), &[0; 46]].concat();
+            Some(Try { frame, ..out(datapath, &datagram())? })
+        }
+        Reason::Multicast => back(datapath, &known.to("224.0.0.251:5353")),
+        Reason::FragmentIn => back(datapath, &known.payload(&[1; 99]).fragments(64)[0]),
+        Reason::MalformedIn => {
+            let mut tried = back(datapath, &known)?;
+            tried.frame.pop();
+            Some(tried)
+        }
+        Reason::Unmanaged => {
+            let context = Context { ifindex: datapath.inside.index, ..datapath.own() };
+            Some(Try { context, ..out(datapath, &datagram())? })
+        }
+        Reason::Fragment => out(datapath, &datagram().payload(&[1; 99]).fragments(64)[0]),
+        Reason::PrivateSource => out(datapath, &datagram().from("192.168.0.2:1")),
+        Reason::MulticastSource => out(datapath, &datagram().to("224.0.0.251:5353")),
+        Reason::Protocol => {
+            out(datapath, &Packet::raw(*CLIENT.ip(), *SERVER.ip(), Protocol::GRE, &[0; 8]))
+        }
+        Reason::IcmpType => out(datapath, &Packet::pong(*CLIENT.ip(), *SERVER.ip(), 7)),
+        Reason::TcpNoFlow => out(datapath, &Packet::tcp(CLIENT, SERVER, TcpFlags::RST)),
+        Reason::Filtered => {
+            datapath.out(&datagram(), Reason::NatOut);
+            back(datapath, &known.from(SECOND))
+        }
+        Reason::IcmpUnmatched => {
+            let answer = Packet::udp(SERVER, CLIENT);
+            out(datapath, &answer.error(*CLIENT.ip(), IcmpKind::PORT_UNREACHABLE, 8))
+        }
+        Reason::PortsExhausted => {
+            let mut config = vnet_common::policy::Config::DEFAULT;
+            (config.port_min, config.port_max) = (7000, 7000);
+            datapath.array("config").set(0, config, 0).expect("config has an entry");
+            datapath.out(&datagram(), Reason::NatOut);
+            out(datapath, &datagram().from(OTHER))
+        }
+        Reason::FlowsFull => {
+            *datapath = Datapath::plan().max_flows(1).build();
+            datapath.out(&datagram(), Reason::NatOut);
+            out(datapath, &datagram().from(OTHER))
+        }
+        Reason::MappingRace => {
+            let ending = Mapping { addr: OUTSIDE.octets(), port: 5555, ..Mapping::default() };
+            let mut mappings = datapath.hash::<Endpoint, Mapping>("mappings");
+            mappings.insert(endpoint(&datagram()), ending, 0).expect("mappings has room");
+            out(datapath, &datagram())
+        }
+        Reason::Malformed => {
+            let mut tried = out(datapath, &datagram())?;
+            tried.frame.pop();
+            Some(tried)
+        }
+        Reason::Vlan | Reason::Rewrite => None,
+    }
+}
+
+#[test]
+fn every_end_is_met_by_some_packet_and_no_other_end_with_it() {
+    std::thread::scope(|scope| {
+        for half in Reason::ALL.chunks(Reason::ALL.len().div_ceil(2)) {
+            scope.spawn(|| half.iter().for_each(|end| meet(*end)));
+        }
+    });
+}
+
+fn meet(end: Reason) {
+    let mut datapath = Datapath::new();
+    let tried = provoke(&mut datapath, end);
+    let excuse = NOT_BY_TEST_RUN.iter().find(|(excused, _)| *excused == end);
+    assert_eq!(tried.is_none(), excuse.is_some(), "{} needs a packet or an excuse", end.name());
+    if let Some(Try { hook, context, frame }) = tried {
+        datapath.judged_frame(hook, &context, &frame, end);
+    }
+}
+
+#[test]
+fn names_are_words_and_no_two_are_the_same() {
+    for end in Reason::ALL {
+        let name = end.name();
+        assert!(
+            name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')),
+            "{name}"
+        );
+        assert_eq!(Reason::ALL.iter().filter(|other| other.name() == name).count(), 1, "{name}");
+        assert!(!end.meaning().is_empty(), "{name} has a meaning");
+    }
+}
