@@ -1,6 +1,7 @@
 //! `cargo xtask`: every developer command, one file each. Imports nothing of vnet's own crates, so
 //! it builds in seconds on a machine where nothing else does yet.
 
+mod bench;
 mod build;
 mod check;
 mod ci;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all tests, here and on other kernels
     Test(test::Options),
+    /// Measure vnet beside plain forwarding and nftables, in private labs
+    Bench(bench::Options),
     /// Judge format, lints, documentation and the rules of the house; warnings are errors
     Check,
     /// Do all that continuous integration does
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Build => build::run(),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Check => check::run(),
         Command::Ci => ci::run(),
     };

@@ -50,6 +50,9 @@ pub enum Error {
     /// The object lacks something.
     #[error("the eBPF object has no {0}: it does not belong to this vnetctl; build them together")]
     Missing(String),
+    /// The object has a map too many.
+    #[error("the eBPF object has a map '{0}' that this vnetctl does not know: build them together")]
+    UnknownMap(String),
     /// The expiry timer did not start.
     #[error("the expiry clock does not start: {0}; the kernel needs bpf_timer (Linux 5.15)")]
     Clock(io::Error),
@@ -93,6 +96,9 @@ impl Error {
     /// The exit code it leads to.
     #[must_use]
     pub fn exit(&self) -> Exit {
+        if is_forbidden(self) {
+            return Exit::Permission;
+        }
         match self {
             Self::Memory { .. } => Exit::Memory,
             Self::Locked { .. } => Exit::Locked,
@@ -105,6 +111,7 @@ impl Error {
             Self::File { .. }
             | Self::Object(_)
             | Self::Missing(_)
+            | Self::UnknownMap(_)
             | Self::Map { .. }
             | Self::Hook { .. } => Exit::Unexpected,
         }
@@ -129,6 +136,12 @@ impl Error {
     }
 }
 
+/// Whether the kernel said EPERM. (EACCES is what the verifier says of a program it refuses.)
+fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
+    let here = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(1);
+    here || error.source().is_some_and(is_forbidden)
+}
+
 /// Whether a map was made with other records than ours.
 pub(super) const fn is_other_layout(error: &MapError) -> bool {
     matches!(
@@ -144,4 +157,21 @@ pub(super) fn is_absent(error: &MapError) -> bool {
     let unknown = |error: &SyscallError| error.io_error.kind() == io::ErrorKind::NotFound;
     matches!(error, MapError::KeyNotFound)
         || matches!(error, MapError::SyscallError(error) if unknown(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_forbids_is_told_from_what_the_verifier_refuses() {
+        let program = |number| {
+            let io_error = io::Error::from_raw_os_error(number);
+            let call = SyscallError { call: "bpf_prog_load", io_error };
+            let source = Box::new(ProgramError::SyscallError(call));
+            Error::Program { program: "vnet_in", source }.exit()
+        };
+        assert_eq!(program(1), Exit::Permission);
+        assert_eq!(program(13), Exit::Unsupported);
+    }
 }

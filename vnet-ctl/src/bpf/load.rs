@@ -1,11 +1,11 @@
 //! Loading the object: maps made or found again, programs checked by the verifier, clock started.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use aya::maps::MapError;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
-use vnet_common::translate::pool;
 
 use super::error::Error;
 use super::object::OBJECT;
@@ -13,8 +13,6 @@ use super::pins::{MAPS, Pins};
 use crate::spec::Hook;
 use crate::state::Programs;
 
-/// Outside addresses an instance has.
-const ADDRESSES: u32 = 1;
 /// Tickets beyond one for each connection: those that have become stale wait in the queue too.
 const SPARE_TICKETS: u32 = 1024;
 /// The program that arms the expiry timer.
@@ -48,15 +46,14 @@ impl Loaded {
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .map_max_entries("flows4", flows.saturating_mul(2))
             .map_max_entries("mappings", flows)
-            .map_max_entries("tickets", flows.saturating_add(SPARE_TICKETS))
-            .map_max_entries("owners", (ADDRESSES * pool::PER_ADDRESS) << 16)
-            .map_max_entries("pools", ADDRESSES * pool::PER_ADDRESS);
+            .map_max_entries("tickets", flows.saturating_add(SPARE_TICKETS));
         for name in pins.iter().flat_map(|_| MAPS) {
             if let Some(pins) = pins {
                 loader.map_pin_path(name, pins.map(name));
             }
         }
         let ebpf = loader.load(OBJECT).map_err(|error| refused(error, flows))?;
+        same_maps(ebpf.maps().map(|(name, _)| name))?;
         Ok(Self { ebpf })
     }
 
@@ -120,6 +117,18 @@ impl Loaded {
     }
 }
 
+/// Whether the object has exactly the maps of [`MAPS`]: one that is not pinned would begin anew
+/// with every change of the programs. (Names with a dot are the linker's own sections.)
+fn same_maps<'a>(object: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let object: BTreeSet<_> = object.filter(|name| !name.starts_with('.')).collect();
+    let known = BTreeSet::from(MAPS);
+    if let Some(map) = object.difference(&known).next() {
+        return Err(Error::UnknownMap((*map).to_owned()));
+    }
+    let lacks = known.difference(&object).next();
+    lacks.map_or(Ok(()), |map| Err(Error::Missing(format!("map {map}"))))
+}
+
 /// Pins a loaded program in the place of whatever is pinned there.
 pub(super) fn pin(program: &mut SchedClassifier, pins: &Pins, hook: Hook) -> Result<(), Error> {
     let (new, place) = (pins.new_program(hook), pins.program(hook));
@@ -150,4 +159,33 @@ fn refused(error: EbpfError, max_flows: u32) -> Error {
         };
     }
     Error::Object(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use vnet_common::translate::pool;
+
+    use super::*;
+
+    #[test]
+    fn the_object_has_exactly_the_maps_that_are_pinned() {
+        let object = aya_obj::Object::parse(OBJECT).unwrap();
+        same_maps(object.maps.keys().map(String::as_str)).unwrap();
+    }
+
+    #[test]
+    fn a_map_too_many_or_too_few_is_named() {
+        let more = MAPS.into_iter().chain([".rodata", "spare"]);
+        assert!(matches!(same_maps(more), Err(Error::UnknownMap(map)) if map == "spare"));
+        let fewer = MAPS.into_iter().filter(|map| *map != "clock");
+        assert!(matches!(same_maps(fewer), Err(Error::Missing(map)) if map == "map clock"));
+    }
+
+    #[test]
+    fn tables_of_ports_have_the_size_that_the_records_say() {
+        let object = aya_obj::Object::parse(OBJECT).unwrap();
+        let entries = |map: &str| object.maps[map].max_entries();
+        assert_eq!(entries("pools"), pool::COUNT);
+        assert_eq!(entries("owners"), pool::COUNT << 16);
+    }
 }

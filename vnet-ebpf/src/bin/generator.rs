@@ -11,7 +11,7 @@
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
     btf_maps::PerCpuArray,
     macros::{btf_map, xdp},
     programs::XdpContext,
@@ -45,6 +45,9 @@ const FIRST_PORT: u32 = 1024;
 /// ... and where these do not suffice, in their destination port as well.
 const PORTS: u32 = 64_000;
 
+/// A prime larger than any number of flows, so that steps of it meet every flow.
+const STRIDE: u64 = 1_000_003;
+
 /// The headers of every flow, but for the source port and the UDP checksum, which are 0.
 #[unsafe(no_mangle)]
 static FRAME: Global<[u16; HEADERS]> = Global::new([0; HEADERS]);
@@ -54,7 +57,7 @@ static SUM: Global<u32> = Global::new(0);
 /// How many flows take turns.
 #[unsafe(no_mangle)]
 static FLOWS: Global<u32> = Global::new(1);
-/// Index of the device to send by.
+/// Index of the device at this end, to send by.
 #[unsafe(no_mangle)]
 static DEVICE: Global<u32> = Global::new(0);
 /// The source that packets should come from, as on the wire.
@@ -72,7 +75,7 @@ static ARRIVED: PerCpuArray<u64, 2> = PerCpuArray::new();
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context);
-    let flow = (xdp::count(&MADE, 0) % u64::from(FLOWS.load())) as u32;
+    let flow = next_flow();
     let source_port = FIRST_PORT + flow % PORTS;
     let mut words = FRAME.load();
     let port = u32::from(u16::from_be(words[at::DESTINATION_PORT]));
@@ -94,7 +97,8 @@ pub fn count(context: XdpContext) -> u32 {
     }
 }
 
-/// Counts as `count` does, and sends the packet back to where it came from.
+/// Counts as `count` does, and sends the packet back to where it came from. By a redirect: after
+/// XDP_TX, veth wakes its peer only if that has an XDP program of its own.
 #[xdp]
 pub fn answer(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context);
@@ -108,9 +112,19 @@ pub fn answer(context: XdpContext) -> u32 {
     }
     words.swap(at::SOURCE_PORT, at::DESTINATION_PORT);
     match frame.write(words) {
-        Some(()) => XDP_TX,
+        Some(()) => frame.redirect(DEVICE.load()),
         None => XDP_ABORTED,
     }
+}
+
+/// Every flow in turn, so that tables are filled in order; after that always far from the one
+/// before, so that caches are of no more use than with traffic of many users.
+#[inline(always)]
+fn next_flow() -> u32 {
+    let made = xdp::count(&MADE, 0);
+    // Of 0 flows there is still one: a division by zero has no place in a program.
+    let flows = u64::from(FLOWS.load().max(1));
+    (if made < flows { made } else { made.wrapping_mul(STRIDE) % flows }) as u32
 }
 
 /// Folds a sum of 16-bit words into a UDP checksum, of which 0 would mean there is none.

@@ -1,0 +1,138 @@
+//! A lab with one of the contenders in it. The same addresses, cables and offloads for all.
+
+use std::net::Ipv4Addr;
+
+use super::contender::Contender;
+use crate::ifreq::{self, Offload};
+use crate::lab::{self, ETH, INSIDE, Lab, UPLINK};
+use crate::link::{self, Cable, Port};
+use crate::netns::Netns;
+use crate::packet::Mac;
+
+/// The client's address in every scene.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+/// A client and a server, and what is between them.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) contender: Contender,
+    wiring: Wiring,
+}
+
+#[derive(Debug)]
+enum Wiring {
+    Direct { client: Netns, client_port: Port, server: Netns, server_port: Port },
+    Routed(Lab),
+}
+
+impl Scene {
+    /// Builds it.
+    pub(super) fn new(contender: Contender) -> Self {
+        let wiring = match contender {
+            Contender::Direct => direct(),
+            Contender::Kernel | Contender::Nft | Contender::Vnet => {
+                let lab = Lab::plan().with_offloads().build();
+                assert_eq!(lab.client().address, CLIENT, "the usual lab has this client");
+                lab.fix_neighbours();
+                contender.prepare(&lab);
+                Wiring::Routed(lab)
+            }
+        };
+        let scene = Self { contender, wiring };
+        // A device takes frames from XDP only if its peer joined packets (GRO) when it came up, or
+        // was told to since.
+        scene.segmentation(false);
+        scene.segmentation(true);
+        scene
+    }
+
+    /// Where requests come from.
+    pub(super) fn client(&self) -> &Netns {
+        match &self.wiring {
+            Wiring::Direct { client, .. } => client,
+            Wiring::Routed(lab) => &lab.client().netns,
+        }
+    }
+
+    /// The client's device.
+    pub(super) fn client_port(&self) -> &Port {
+        match &self.wiring {
+            Wiring::Direct { client_port, .. } => client_port,
+            Wiring::Routed(lab) => &lab.client().port,
+        }
+    }
+
+    /// Who is at the other end of the client's cable.
+    pub(super) fn next_hop(&self) -> Mac {
+        match &self.wiring {
+            Wiring::Direct { server_port, .. } => server_port.mac,
+            Wiring::Routed(lab) => lab.client().router_port.mac,
+        }
+    }
+
+    /// Where requests go to.
+    pub(super) fn server(&self) -> &Netns {
+        match &self.wiring {
+            Wiring::Direct { server, .. } => server,
+            Wiring::Routed(lab) => &lab.server,
+        }
+    }
+
+    /// The server's device.
+    pub(super) fn server_port(&self) -> &Port {
+        match &self.wiring {
+            Wiring::Direct { server_port, .. } => server_port,
+            Wiring::Routed(lab) => &lab.server_port,
+        }
+    }
+
+    /// The client's own address.
+    pub(super) fn client_address(&self) -> Ipv4Addr {
+        CLIENT
+    }
+
+    /// The server's address.
+    pub(super) fn server_address(&self) -> Ipv4Addr {
+        lab::server_address(0)
+    }
+
+    /// The source that the server must see.
+    pub(super) fn source(&self) -> Ipv4Addr {
+        self.contender.source(CLIENT)
+    }
+
+    /// Lets every device cut and join TCP segments, or none.
+    pub(super) fn segmentation(&self, on: bool) {
+        for (netns, device) in self.devices() {
+            netns.run(|| {
+                for offload in [Offload::Tso, Offload::Gso, Offload::Gro] {
+                    ifreq::set_offload(&device, offload, on)
+                        .unwrap_or_else(|e| panic!("cannot set {offload:?} of {device}: {e}"));
+                }
+            });
+        }
+    }
+
+    fn devices(&self) -> Vec<(&Netns, String)> {
+        let mut devices = vec![(self.client(), ETH.to_owned()), (self.server(), ETH.to_owned())];
+        if let Wiring::Routed(lab) = &self.wiring {
+            devices.push((&lab.router, UPLINK.to_owned()));
+            devices.push((&lab.router, lab.client().router_port.device.clone()));
+        }
+        devices
+    }
+}
+
+fn direct() -> Wiring {
+    let (client, server) = (Netns::new("client"), Netns::new("server"));
+    let cable = Cable::new((&client, ETH), (&server, ETH)).with_offloads();
+    let (client_port, server_port) = cable.plug();
+    let address = lab::server_address(0);
+    link::address(&client, ETH, &format!("{CLIENT}/32"));
+    link::address(&server, ETH, &format!("{address}/32"));
+    client.ip(&format!("route add {address} dev {ETH}"));
+    server.ip(&format!("route add {INSIDE} dev {ETH}"));
+    link::neighbour(&client, ETH, address, server_port.mac);
+    link::neighbour(&server, ETH, CLIENT, client_port.mac);
+    Wiring::Direct { client, client_port, server, server_port }
+}

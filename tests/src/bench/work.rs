@@ -1,0 +1,107 @@
+//! The works, and how much of each makes a sample.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::scene::Scene;
+use super::series::Sample;
+use super::{bulk, connect, latency, packets};
+
+/// A kind of work, as one asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Short UDP packets from the generator in the kernel.
+    Udp,
+    /// One TCP stream as fast as it goes (iperf3).
+    Bulk,
+    /// Request and response, one after the other.
+    Latency,
+    /// TCP connections opened and closed, one after the other.
+    Connect,
+}
+
+/// One work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// So many flows take turns.
+    Udp { flows: u32 },
+    /// With the devices cutting and joining segments, or every packet on its own.
+    Bulk { segmentation: bool },
+    /// UDP and TCP.
+    Latency,
+    /// Connections.
+    Connect,
+}
+
+/// How much is done for one sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// How long packets are generated.
+    pub(super) packets: Duration,
+    /// How long a TCP stream runs; iperf3 takes whole seconds.
+    pub(super) bulk_seconds: u32,
+    /// Requests.
+    pub(super) requests: u32,
+    /// Connections; at most a few thousand, for each holds its port for a minute.
+    pub(super) connections: u32,
+}
+
+impl Budget {
+    /// For numbers that mean something.
+    pub(super) const FULL: Self = Self {
+        packets: Duration::from_millis(500),
+        bulk_seconds: 2,
+        requests: 10_000,
+        connections: 1_000,
+    };
+    /// For seeing that it works.
+    pub(super) const QUICK: Self = Self {
+        packets: Duration::from_millis(100),
+        bulk_seconds: 1,
+        requests: 500,
+        connections: 100,
+    };
+}
+
+impl Work {
+    /// The works of these kinds.
+    pub(super) fn list(kinds: &[Kind], flows: &[u32]) -> Vec<Self> {
+        let works = kinds.iter().flat_map(|kind| match kind {
+            Kind::Udp => flows.iter().map(|&flows| Self::Udp { flows }).collect(),
+            Kind::Bulk => [true, false].map(|segmentation| Self::Bulk { segmentation }).to_vec(),
+            Kind::Latency => vec![Self::Latency],
+            Kind::Connect => vec![Self::Connect],
+        });
+        works.collect()
+    }
+
+    /// Does it once, and returns what was measured.
+    pub(super) fn sample(
+        self,
+        scene: &Scene,
+        generator: &[u8],
+        budget: Budget,
+    ) -> Result<Vec<Sample>> {
+        match self {
+            Self::Udp { flows } => packets::sample(scene, generator, flows, budget.packets),
+            Self::Bulk { segmentation } => bulk::sample(scene, segmentation, budget.bulk_seconds),
+            Self::Latency => latency::sample(scene, budget.requests),
+            Self::Connect => connect::sample(scene, budget.connections),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp { flows: 1 } => f.write_str("60-byte UDP, 1 flow"),
+            Self::Udp { flows } => write!(f, "60-byte UDP, {flows} flows"),
+            Self::Bulk { segmentation: true } => f.write_str("TCP bulk, TSO and GRO on"),
+            Self::Bulk { segmentation: false } => f.write_str("TCP bulk, TSO and GRO off"),
+            Self::Latency => f.write_str("request and response"),
+            Self::Connect => f.write_str("TCP connections"),
+        }
+    }
+}
