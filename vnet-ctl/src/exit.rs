@@ -29,7 +29,7 @@ pub enum Exit {
     Memory = 8,
     /// The maps were made by another version of vnet.
     Version = 9,
-    /// Nothing is attached there, or there is no such instance.
+    /// Nothing is attached there, there is no such instance, or its log is off.
     NotAttached = 10,
     /// Another vnetctl is at work.
     Locked = 11,
@@ -84,14 +84,14 @@ impl Exit {
             Self::Ok => "done; for doctor: no check failed",
             Self::Unexpected => "something none of the others names",
             Self::Usage => "the command line makes no sense",
-            Self::Permission => "not allowed: run as root, or with CAP_NET_ADMIN and CAP_BPF",
+            Self::Permission => "not allowed: run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
             Self::NoDevice => "no such device",
             Self::Address => "the device has no such address, or the address cannot be used",
             Self::Busy => "the device, address or instance is in somebody else's use",
             Self::Unsupported => "the kernel is too old or lacks the named feature",
             Self::Memory => "not enough memory for the maps",
             Self::Version => "the instance was made by another version of vnet",
-            Self::NotAttached => "nothing is attached there, or no such instance",
+            Self::NotAttached => "nothing is attached there, no such instance, or its log is off",
             Self::Locked => "another vnetctl is at work",
         }
     }

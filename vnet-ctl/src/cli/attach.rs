@@ -6,6 +6,7 @@ use super::output::Output;
 use crate::exit::Exit;
 use crate::reconcile::{self, Error, Report};
 use crate::spec::{self, Words};
+use crate::state::Change;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,7 +16,11 @@ Examples:
   vnetctl attach --nat eth0 --address 203.0.113.7 --dry-run
 
 Attaching again with the same words changes nothing; with others it changes the running instance
-in place, and connections live on. Attaching after a crash repairs.";
+in place, and connections live on. What is not said is the default again, so give all of your
+options each time; what changed is printed. Attaching after a crash repairs.
+
+Instances are named per host, not per network namespace: where several namespaces translate, give
+each its own --instance.";
 
 /// Translate what leaves by a device (NAT), until it is detached
 #[derive(Debug, clap::Args)]
@@ -55,8 +60,9 @@ pub(super) struct Args {
     /// Rest of a port before another host may get it, seconds [default: 120]
     #[arg(long, value_name = "S")]
     port_rest: Option<String>,
-    /// Level of the datapath's log, read by `vnetctl log`: off, error, warn, info, debug, trace;
-    /// off costs nothing [default: off]
+    /// Level of the datapath's log, read by `vnetctl log`: off (costs nothing), error (failures of
+    /// vnet itself; there are none so far), warn (also what is dropped), info (the same so far),
+    /// debug (every decision, one for each packet), trace (the same so far) [default: off]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Say what would be done, and do nothing
@@ -86,7 +92,8 @@ impl Args {
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let wish = spec::Attach::parse(&args.words()).map_err(Error::Faults)?;
     let report = reconcile::attach(&wish, args.dry_run).await?;
-    let done = format!("attached: {} translates, instance '{}'", wish.uplink, wish.instance);
+    let how = if report.in_place { "changed" } else { "attached" };
+    let done = format!("{how}: {} translates, instance '{}'", wish.uplink, wish.instance);
     print(&report, &done, output)?;
     Ok(Exit::Ok)
 }
@@ -96,6 +103,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
 struct Row<'a> {
     applied: bool,
     changed: bool,
+    changes: &'a [Change],
     steps: Vec<String>,
     notes: &'a [String],
     warnings: &'a [String],
@@ -110,15 +118,21 @@ pub(super) fn print(report: &Report, done: &str, output: &Output) -> Result<(), 
     let row = Row {
         applied: report.applied,
         changed: report.applied && !steps.is_empty(),
+        changes: &report.changes,
         steps: steps.clone(),
         notes: &report.notes,
         warnings: &report.warnings,
     };
     output.print(&row, || match (report.applied, steps.is_empty()) {
         (_, true) => "nothing to do\n".to_owned(),
-        (true, false) => format!("{done}\n"),
-        (false, false) => listed(&steps),
+        (true, false) => format!("{done}\n{}", differences(&report.changes)),
+        (false, false) => listed(&steps) + &differences(&report.changes),
     })
+}
+
+fn differences(changes: &[Change]) -> String {
+    let line = |Change { what, before, after }: &Change| format!("  {what}: {before} -> {after}\n");
+    changes.iter().map(line).collect()
 }
 
 fn listed(steps: &[String]) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::named;
 use super::output::Output;
-use super::table::{Align, grouped, without};
+use super::table::{Align, grouped, several, with};
 use super::watch::{self, Snapshot};
 use crate::exit::Exit;
 use crate::reconcile::Error;
@@ -17,7 +17,7 @@ use crate::view::{self, CounterRow, Rates};
     after_help = "Examples:\n  vnetctl counters\n  vnetctl counters --all\n  vnetctl -j counters --watch"
 )]
 pub(super) struct Args {
-    /// Only this instance
+    /// This instance, wherever it is [default: those of this network namespace]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
     /// Also those that are zero
@@ -56,10 +56,13 @@ async fn snapshot(
     Ok(Snapshot { title: "vnet: counters".to_owned(), text: text(&rows), json: output.line(&rows) })
 }
 
+/// Which column names the instance.
+const INSTANCE: usize = 0;
 /// Which column has the rates.
-const RATES: usize = 3;
+const RATES: usize = 4;
 
-const COLUMNS: [(&str, Align); 6] = [
+const COLUMNS: [(&str, Align); 7] = [
+    ("instance", Align::Left),
     ("name", Align::Left),
     ("verdict", Align::Left),
     ("packets", Align::Right),
@@ -74,6 +77,7 @@ pub(super) fn text(rows: &[CounterRow]) -> String {
     }
     let cells = |row: &CounterRow| {
         vec![
+            row.instance.clone(),
             row.name.to_owned(),
             row.verdict.to_owned(),
             grouped(row.packets),
@@ -84,5 +88,6 @@ pub(super) fn text(rows: &[CounterRow]) -> String {
     };
     // Without a look before there are no rates, and no column for them.
     let rates = rows.iter().any(|row| row.packets_per_s.is_some());
-    without(RATES, !rates, &COLUMNS, rows.iter().map(cells).collect())
+    let several = several(rows.iter().map(|row| row.instance.as_str()));
+    with(&[(INSTANCE, several), (RATES, rates)], &COLUMNS, rows.iter().map(cells).collect())
 }

@@ -12,7 +12,9 @@ const EXAMPLES: &str = "\
 Examples:
   vnetctl detach eth0
   vnetctl detach --all                   every instance of this network namespace
-  vnetctl detach --all --instance lab    that instance, even when its device is gone";
+  vnetctl detach --all --instance lab    that instance, even when its device is gone
+
+Instances of other network namespaces are never touched: detach them there.";
 
 /// Stop translating, and put everything back as it was
 #[derive(Debug, clap::Args)]
@@ -21,12 +23,16 @@ pub(super) struct Args {
     /// The uplink
     #[arg(value_name = "DEV", conflicts_with = "all")]
     device: Option<String>,
-    /// Everything: all instances, or all of the named one
+    /// Everything: all instances of this network namespace, or all of the named one
     #[arg(long)]
     all: bool,
     /// Only this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
+    /// With --all --instance: remove its programs and tables although nobody can tell from here
+    /// whether its network namespace lives; what was set there stays
+    #[arg(long, requires_all = ["all", "instance"], conflicts_with = "device")]
+    force: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -36,7 +42,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let instance = named(args.instance.as_ref())?;
     let target = match (&args.device, args.all, instance) {
         (Some(device), _, instance) => Target::Device(spec::device_name(device)?, instance),
-        (None, true, Some(instance)) => Target::Instance(instance),
+        (None, true, Some(name)) => Target::Instance { name, force: args.force },
         (None, true, None) => Target::All,
         (None, false, _) => return Err(Fault::DetachWhat.into()),
     };

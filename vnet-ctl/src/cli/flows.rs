@@ -6,7 +6,7 @@ use vnet_common::tcp::State;
 
 use super::named;
 use super::output::Output;
-use super::table::{Align, duration, grouped, without};
+use super::table::{Align, duration, grouped, several, with};
 use super::watch::{self, Snapshot};
 use crate::exit::Exit;
 use crate::fault::Fault;
@@ -25,7 +25,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Only this instance
+    /// This instance, wherever it is [default: those of this network namespace]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
     /// Only the N busiest
@@ -144,10 +144,13 @@ fn odd(option: &'static str, word: &str, hint: &'static str) -> Fault {
     Fault::Word { option, given: word.to_owned(), hint }
 }
 
+/// Which column names the instance.
+const INSTANCE: usize = 0;
 /// Which column has the rates.
-const RATES: usize = 7;
+const RATES: usize = 8;
 
-const COLUMNS: [(&str, Align); 11] = [
+const COLUMNS: [(&str, Align); 12] = [
+    ("instance", Align::Left),
     ("proto", Align::Left),
     ("inside", Align::Left),
     ("destination", Align::Left),
@@ -168,6 +171,7 @@ pub(super) fn text(rows: &[FlowRow]) -> String {
     let cells = |row: &FlowRow| {
         let host = if row.host { " (host)" } else { "" };
         vec![
+            row.instance.clone(),
             row.proto.to_owned(),
             format!("{}:{}{host}", row.src, row.sport),
             format!("{}:{}", row.dst, row.dport),
@@ -183,5 +187,6 @@ pub(super) fn text(rows: &[FlowRow]) -> String {
     };
     // Without a look before there are no rates, and no column for them.
     let rates = rows.iter().any(|row| row.bytes_per_s.is_some());
-    without(RATES, !rates, &COLUMNS, rows.iter().map(cells).collect())
+    let several = several(rows.iter().map(|row| row.instance.as_str()));
+    with(&[(INSTANCE, several), (RATES, rates)], &COLUMNS, rows.iter().map(cells).collect())
 }

@@ -8,15 +8,17 @@ use crate::bpf::{Log, Pins};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
+use crate::spec::Level;
 use crate::state::{Instance, read_name};
 use crate::view::{self, Decision, LogRow};
 
 const EXAMPLES: &str = "\
 Examples:
-  vnetctl attach --nat eth0 --log-level debug
+  vnetctl attach --nat eth0 --log-level warn     what is dropped, and why
+  vnetctl attach --nat eth0 --log-level debug    every decision, one for each packet
   vnetctl log
 
-One reader at a time: two would share the lines.";
+Give attach your other options too: what is not said is the default again. One reader at a time: two would share the lines.";
 
 /// Between two looks at the log: short for people, long for the processor.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// This instance
+    /// This instance [default: 'default', or the only one of this network namespace]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
 }
@@ -34,8 +36,9 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
     // The default instance, or the only one there is.
     let instance = instances.iter().find(|instance| instance.name.as_str() == "default");
-    let Some(instance) = instance.or(instances.first()) else { return Ok(Exit::NotAttached) };
-    if instance.config.log_level == 0 {
+    let Some(instance) = instance.or(instances.first()) else { return Err(Fault::Nothing.into()) };
+    // What is below warnings is never said.
+    if Level::from_number(instance.config.log_level) < Level::Warn {
         return Err(Fault::LogOff(instance.name.to_string()).into());
     }
     let mut log = Log::open(&Pins::of(&instance.name))?;

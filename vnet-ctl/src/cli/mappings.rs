@@ -2,7 +2,7 @@
 
 use super::named;
 use super::output::Output;
-use super::table::{Align, duration, table};
+use super::table::{Align, duration, several, with};
 use crate::exit::Exit;
 use crate::reconcile::Error;
 use crate::view::{self, MappingRow};
@@ -11,7 +11,7 @@ use crate::view::{self, MappingRow};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  vnetctl mappings\n  vnetctl -j mappings")]
 pub(super) struct Args {
-    /// Only this instance
+    /// This instance, wherever it is [default: those of this network namespace]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
 }
@@ -23,7 +23,11 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-const COLUMNS: [(&str, Align); 5] = [
+/// Which column names the instance.
+const INSTANCE: usize = 0;
+
+const COLUMNS: [(&str, Align); 6] = [
+    ("instance", Align::Left),
     ("proto", Align::Left),
     ("inside", Align::Left),
     ("outside", Align::Left),
@@ -37,6 +41,7 @@ fn text(rows: &[MappingRow]) -> String {
     }
     let cells = |row: &MappingRow| {
         vec![
+            row.instance.clone(),
             row.proto.to_owned(),
             format!("{}:{}", row.src, row.sport),
             format!("{}:{}", row.outside, row.outside_port),
@@ -44,5 +49,6 @@ fn text(rows: &[MappingRow]) -> String {
             duration(row.age_s),
         ]
     };
-    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>())
+    let several = several(rows.iter().map(|row| row.instance.as_str()));
+    with(&[(INSTANCE, several)], &COLUMNS, rows.iter().map(cells).collect())
 }

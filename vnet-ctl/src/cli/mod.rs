@@ -40,10 +40,10 @@ Examples:
 #[command(after_long_help = format!("{EXAMPLES}\n\n{}", Exit::table()))]
 pub struct Cli {
     /// Print JSON, also for errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     json: bool,
     /// Indent the JSON
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pretty: bool,
     #[command(subcommand)]
     command: Command,
@@ -107,13 +107,19 @@ fn refuse(error: &clap::Error) -> Exit {
         arg == "--json" || (arg.starts_with('-') && !arg.starts_with("--") && arg.contains('j'))
     });
     if wants_json {
-        let text = error.to_string();
-        let sentence = text.trim().trim_start_matches("error: ").to_owned();
+        let sentence = sentence(&error.to_string());
         Output { json: true, pretty: false }.error(Exit::Usage, &[sentence]);
     } else {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// What is wrong, without the hints and the usage that clap adds in paragraphs of their own.
+fn sentence(text: &str) -> String {
+    let first = text.trim().split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first.trim_start_matches("error: ").split_whitespace().collect();
+    words.join(" ")
 }
 
 /// `VNET_LOG=debug` shows what vnetctl itself does, step by step, on stderr.
@@ -144,6 +150,28 @@ fn named(instance: Option<&String>) -> Result<Option<spec::Instance>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usage_error_is_one_sentence() {
+        let said = |words: &[&str]| {
+            let words = ["vnetctl"].iter().chain(words);
+            sentence(&Cli::try_parse_from(words).unwrap_err().to_string())
+        };
+        assert_eq!(said(&["frobnicate"]), "unrecognized subcommand 'frobnicate'");
+        assert_eq!(
+            said(&["attach"]),
+            "the following required arguments were not provided: --nat <DEV>"
+        );
+        assert_eq!(said(&["flows", "--tpo", "3"]), "unexpected argument '--tpo' found");
+    }
+
+    #[test]
+    fn force_is_for_one_named_instance() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parse("vnetctl detach --all --instance lab --force"));
+        assert!(!parse("vnetctl detach --all --force"));
+        assert!(!parse("vnetctl detach eth0 --instance lab --force"));
+    }
 
     #[test]
     fn the_definition_is_sound() {

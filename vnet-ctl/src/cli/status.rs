@@ -7,8 +7,7 @@ use super::output::Output;
 use super::table::grouped;
 use crate::exit::Exit;
 use crate::reconcile::Error;
-use crate::spec::Hook;
-use crate::view::{self, Health, InstanceRow};
+use crate::view::{self, Health, HookRow, InstanceRow, Settings};
 
 /// What is attached, and whether it is well
 #[derive(Debug, clap::Args)]
@@ -36,6 +35,7 @@ fn text(row: &InstanceRow) -> String {
         Health::Ok => "ok",
         Health::Broken => "BROKEN",
         Health::Elsewhere => "in another network namespace",
+        Health::Unseen => "in another network namespace, unless that is gone",
     };
     let mut text = format!("instance {}: {health}\n", row.instance);
     // Writing to a String cannot fail.
@@ -43,30 +43,43 @@ fn text(row: &InstanceRow) -> String {
         let _ = writeln!(text, "  problem   {problem}");
     }
     for device in &row.devices {
-        let hooks: Vec<_> = device.hooks.iter().copied().map(Hook::name).collect();
-        let hooks = if hooks.is_empty() { "nothing".to_owned() } else { hooks.join(" and ") };
         let _ = write!(text, "  {:<8}  {} (index {})", device.role, device.ifname, device.ifindex);
-        let _ = writeln!(text, ", {hooks} attached by {}", device.via);
+        let _ = writeln!(text, ", {}", hooks(row, device));
     }
+    let ports = row.settings.as_ref().map(|settings| format!(", ports {}", settings.ports));
     if let Some(outside) = row.outside {
-        let _ = writeln!(text, "  outside   {outside}, ports {}", row.ports);
+        let _ = writeln!(text, "  outside   {outside}{}", ports.unwrap_or_default());
     }
     for inside in &row.inside {
         let _ = writeln!(text, "  sources   {} {}", inside.prefix, inside.action);
     }
+    text.push_str(&row.settings.as_ref().map(told).unwrap_or_default());
+    let _ = writeln!(text, "  pins      {}", row.pins);
+    text
+}
+
+fn hooks(row: &InstanceRow, device: &HookRow) -> String {
+    let here = matches!(row.health, Health::Ok | Health::Broken);
+    let hooks: Vec<_> = device.hooks.iter().map(|hook| hook.name()).collect();
+    match (hooks.as_slice(), device.via) {
+        ([], "clsact") if !here => "filters of clsact, which cannot be seen from here".to_owned(),
+        ([], via) => format!("nothing attached by {via}"),
+        (hooks, via) => format!("{} attached by {via}", hooks.join(" and ")),
+    }
+}
+
+fn told(row: &Settings) -> String {
     let (flows, max) = (grouped(row.flows as u64), grouped(row.max_flows.into()));
-    let _ =
-        writeln!(text, "  flows     {flows} of {max}, {} mappings", grouped(row.mappings as u64));
-    let _ = writeln!(
-        text,
-        "  timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s",
+    let mappings = grouped(row.mappings as u64);
+    format!(
+        "  flows     {flows} of {max}, {mappings} mappings\n  \
+           timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
+           log       {}\n",
         row.timeout_udp_s,
         row.timeout_icmp_s,
         row.timeout_tcp_established_s,
         row.timeout_tcp_transitory_s,
-        row.port_rest_s
-    );
-    let _ = writeln!(text, "  log       {}", row.log_level.name());
-    let _ = writeln!(text, "  pins      {}", row.pins);
-    text
+        row.port_rest_s,
+        row.log_level.name()
+    )
 }

@@ -31,19 +31,26 @@ pub(super) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A table that may lack one of its columns.
-pub(super) fn without(
-    column: usize,
-    lacks: bool,
+/// A table some of whose columns, by number, are shown only when it is said so.
+pub(super) fn with(
+    optional: &[(usize, bool)],
     columns: &[(&str, Align)],
     mut rows: Vec<Vec<String>>,
 ) -> String {
     let mut columns = columns.to_vec();
-    if lacks {
-        columns.remove(column);
-        rows.iter_mut().for_each(|row| drop(row.remove(column)));
+    // From the last to the first, so that those that are left keep their numbers.
+    for (at, _) in optional.iter().rev().filter(|(_, shown)| !shown) {
+        columns.remove(*at);
+        rows.iter_mut().for_each(|row| drop(row.remove(*at)));
     }
     table(&columns, &rows)
+}
+
+/// Whether rows belong to more than one instance: only then is a column needed that names it.
+pub(super) fn several<'a>(instances: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut instances = instances.into_iter();
+    let first = instances.next();
+    instances.any(|other| Some(other) != first)
 }
 
 /// A number of seconds as people say it.
@@ -80,6 +87,15 @@ mod tests {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bbbb".to_owned(), "22".to_owned()]];
         let text = table(&[("name", Align::Left), ("n", Align::Right)], &rows);
         assert_eq!(text, "name   n\na      1\nbbbb  22\n");
+    }
+
+    #[test]
+    fn columns_can_be_left_out() {
+        let columns = [("a", Align::Left), ("b", Align::Left), ("c", Align::Left)];
+        let rows = vec![vec!["1".to_owned(), "2".to_owned(), "3".to_owned()]];
+        assert_eq!(with(&[(0, false), (2, false)], &columns, rows.clone()), "b\n2\n");
+        assert_eq!(with(&[(0, true), (1, false)], &columns, rows), "a  c\n1  3\n");
+        assert!(several(["lab", "lab", "two"]) && !several(["lab", "lab"]) && !several([]));
     }
 
     #[test]

@@ -58,16 +58,11 @@ impl Check {
 /// # Errors
 /// When the namespace cannot be looked at.
 pub async fn examine() -> Result<Vec<Check>, Error> {
-    let missing = Capabilities::current().missing();
-    if !missing.is_empty() {
+    if let Some(missing) = Capabilities::current().missing() {
         let advice = "run it as root (sudo vnetctl doctor); the other checks need that too";
-        return Ok(vec![Check::fail(
-            "capabilities",
-            format!("lacks {}", missing.join(", ")),
-            advice,
-        )]);
+        return Ok(vec![Check::fail("capabilities", format!("lacks {missing}"), advice)]);
     }
-    let mut checks = vec![Check::ok("capabilities", "CAP_NET_ADMIN and CAP_BPF are there")];
+    let mut checks = vec![Check::ok("capabilities", "CAP_NET_ADMIN and CAP_SYS_ADMIN are there")];
     bpf::reach()?;
     checks.extend(kernel::checks());
     let netlink = Netlink::open()?;

@@ -25,6 +25,8 @@ pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
             Some(heir) => hand_sysctls(&mut plan, found, heir),
             None => put_back_sysctls(&mut plan, found, host),
         }
+    } else {
+        plan.warnings.extend(out_of_reach(found));
     }
     if found.programs.is_some() {
         plan.push_final(Step::UnpinPrograms);
@@ -32,6 +34,18 @@ pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
     plan.push_final(Step::RemoveMaps);
     plan.push_final(Step::RemoveDirectory);
     plan
+}
+
+/// What was changed in another namespace, where nothing can be put back from here.
+fn out_of_reach(found: &Instance) -> Option<String> {
+    let names: Vec<_> = found.sysctls.keys().map(String::as_str).collect();
+    let forgotten = format!(
+        "instance '{}' was made in another network namespace: if that still lives, it keeps {} \
+         as attach set it",
+        found.name,
+        names.join(", ")
+    );
+    (!names.is_empty()).then_some(forgotten)
 }
 
 /// The record of a link; an empty one when it is not known any more.

@@ -19,17 +19,22 @@ pub fn current() -> io::Result<u64> {
 }
 
 /// Identities of all namespaces that a process is in or a mount holds, as far as they can be
-/// seen from here.
+/// seen from here: a container sees only its own processes. One that is not among them may live.
 #[must_use]
 pub fn alive() -> BTreeSet<u64> {
     let mut alive = BTreeSet::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbered =
         processes.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
-    alive.extend(numbered.filter_map(|entry| identity(&entry.path().join("ns/net")).ok()));
-    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    alive.extend(named.filter_map(|entry| identity(&entry.path()).ok()));
-    alive.extend(mounted(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()));
+    let mut mounts = BTreeSet::new();
+    for process in numbered.map(|entry| entry.path()) {
+        alive.extend(identity(&process.join("ns/net")));
+        // Most processes share their mounts, which are looked at once.
+        if identity(&process.join("ns/mnt")).is_ok_and(|shared| mounts.insert(shared)) {
+            let mountinfo = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+            alive.extend(mounted(&mountinfo));
+        }
+    }
     alive
 }
 

@@ -9,7 +9,7 @@ use crate::netlink::Netlink;
 use crate::plan::{Plan, Step};
 use crate::proc::sysctl::Sysctls;
 use crate::spec;
-use crate::state::{Host, Way};
+use crate::state::{Change, Host, Way};
 
 /// What a command did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,10 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// Whether they were executed.
     pub applied: bool,
+    /// What is different in an instance that ran before, one line each.
+    pub changes: Vec<Change>,
+    /// Whether it ran before: it is changed or repaired in place, not made.
+    pub in_place: bool,
     /// What was left alone, and why.
     pub warnings: Vec<String>,
     /// What else is worth saying.

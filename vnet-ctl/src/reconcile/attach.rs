@@ -4,24 +4,26 @@ use super::apply::{Executor, Report};
 use super::error::Error;
 use super::observe::{Seen, observe};
 use super::trap::Trap;
-use crate::bpf::{self, Loaded, Lock, Pins, Sizes};
+use crate::bpf::{self, Calm, Loaded, Lock, Pins, Sizes};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
-use crate::proc::privilege::Capabilities;
+use crate::proc::privilege;
 use crate::spec::{Attach, Inside};
-use crate::state::{self, Found, Host, Instance, Programs};
+use crate::state::{self, Found, Host, Instance, Life, Programs};
 
 /// Makes what the wish says; with `dry_run` only says what it would do.
 ///
 /// # Errors
 /// When the wish cannot be, or a step fails; then everything is as it was before.
 pub async fn attach(wish: &Attach, dry_run: bool) -> Result<Report, Error> {
-    allowed()?;
+    privilege::demand()?;
     bpf::reach()?;
     let netlink = Netlink::open()?;
+    let calm = Calm::wait()?;
     let seen = look(&netlink, wish).await?;
+    drop(calm);
     check(wish, &seen)?;
     if dry_run || Trap::lists() {
         return foresee(wish, &seen);
@@ -57,15 +59,6 @@ fn named(error: Error) -> Error {
     if faults.is_empty() { error } else { Error::Faults(faults) }
 }
 
-fn allowed() -> Result<(), Fault> {
-    let missing = Capabilities::current().missing();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Fault::Permission { missing: missing.join(" and ") })
-    }
-}
-
 async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     let inside = wish.inside.iter().filter_map(|inside| match inside {
         Inside::Device(name) => Some(name.as_str()),
@@ -89,7 +82,7 @@ fn check(wish: &Attach, seen: &Seen) -> Result<(), Error> {
 /// The instance to change in place, if there is a complete and living one.
 fn living<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
     match seen.instances.get(&wish.instance) {
-        Some(Found::Whole(instance)) if !instance.is_dead(&seen.host) => Some(instance),
+        Some(Found::Whole(instance)) if instance.life(&seen.host) == Life::Here => Some(instance),
         Some(Found::Whole(_) | Found::HalfMade(_) | Found::Other(..)) | None => None,
     }
 }
@@ -104,11 +97,7 @@ fn remains<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
 pub(super) fn heir<'a>(found: &Instance, seen: &'a Seen) -> Option<&'a Instance> {
     seen.instances.iter().filter(|(name, _)| **name != found.name).find_map(
         |(_, other)| match other {
-            Found::Whole(other)
-                if other.config.netns == seen.host.netns && !other.is_dead(&seen.host) =>
-            {
-                Some(&**other)
-            }
+            Found::Whole(other) if other.life(&seen.host) == Life::Here => Some(&**other),
             Found::Whole(_) | Found::HalfMade(_) | Found::Other(..) => None,
         },
     )
@@ -128,7 +117,7 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
     }
-    let plan = next(wish, &seen)?;
+    let plan = next(wish, &seen, &mut report)?;
     let max_flows = wish.max_flows.or(living(wish, &seen).map(|found| found.config.max_flows));
     let max_flows = max_flows.unwrap_or(vnet_common::policy::Config::DEFAULT.max_flows);
     let mut executor = Executor::new(netlink, &seen.host, &wish.instance, max_flows);
@@ -136,7 +125,7 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
     let settled = plan.steps.is_empty();
     report.add(plan);
     if !settled {
-        let left = next(wish, &look(netlink, wish).await?)?;
+        let left = next(wish, &look(netlink, wish).await?, &mut Report::default())?;
         if let Some(step) = left.steps.first() {
             return Err(Error::Unsettled(step.step.to_string()));
         }
@@ -144,11 +133,15 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// The plan from what is seen to what is wished.
-fn next(wish: &Attach, seen: &Seen) -> Result<Plan, Error> {
+/// The plan from what is seen to what is wished; what it changes goes into the report.
+fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> {
     let found = living(wish, seen);
     let image = found.map(|found| image(wish, found)).transpose()?;
     let wanted = state::wanted(wish, &seen.host, found, image).map_err(Error::Faults)?;
+    if let Some(found) = found {
+        report.in_place = true;
+        report.changes = state::changes(found, &wanted, &seen.host);
+    }
     Ok(plan::build(&wanted, found, &seen.host))
 }
 
@@ -178,7 +171,8 @@ fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
         let wanted = state::wanted(wish, &host, None, None).map_err(Error::Faults)?;
         report.add(plan::build(&wanted, None, &host));
     } else {
-        report.add(next(wish, seen)?);
+        let plan = next(wish, seen, &mut report)?;
+        report.add(plan);
     }
     Ok(report)
 }

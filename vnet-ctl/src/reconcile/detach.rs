@@ -5,13 +5,13 @@ use super::attach::heir;
 use super::error::Error;
 use super::observe::{Seen, observe};
 use super::trap::Trap;
-use crate::bpf::{self, Lock};
+use crate::bpf::{self, Calm, Lock};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan;
-use crate::proc::privilege::Capabilities;
+use crate::proc::privilege;
 use crate::spec;
-use crate::state::{Found, Instance, read_name};
+use crate::state::{self, Found, Instance, read_name};
 
 /// What is to be detached.
 #[derive(Clone, Debug)]
@@ -19,8 +19,13 @@ pub enum Target {
     /// The instance whose uplink has this name; with the second, only that instance.
     Device(String, Option<spec::Instance>),
     /// One instance, whatever is left of it.
-    Instance(spec::Instance),
-    /// Every instance of this namespace, and those whose namespace is gone.
+    Instance {
+        /// Its name.
+        name: spec::Instance,
+        /// Also when nobody can tell from here whether it lives.
+        force: bool,
+    },
+    /// Every instance of this namespace, and those that are certain to be dead.
     All,
 }
 
@@ -29,10 +34,7 @@ pub enum Target {
 /// # Errors
 /// When there is nothing of the kind, or a step fails; the same command then goes on from there.
 pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
-    let missing = Capabilities::current().missing();
-    if !missing.is_empty() {
-        return Err(Fault::Permission { missing: missing.join(" and ") }.into());
-    }
+    privilege::demand()?;
     bpf::reach()?;
     if !bpf::is_mounted() {
         return Err(Fault::Nothing.into());
@@ -40,57 +42,89 @@ pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
     let netlink = Netlink::open()?;
     let dry_run = dry_run || Trap::lists();
     let _lock = if dry_run { None } else { Some(Lock::take()?) };
+    let _calm = if dry_run { Some(Calm::wait()?) } else { None };
     let mut trap = Trap::set();
     let mut report = Report { applied: !dry_run, ..Report::default() };
     let chosen = choose(target, &observe(&netlink, &[]).await?)?;
-    for name in chosen {
+    for name in &chosen {
         // Looked at anew each time: one removal may hand its sysctls to the next.
         let seen = observe(&netlink, &[]).await?;
-        let Some(found) = seen.instances.get(&name).map(Found::instance) else { continue };
+        let Some(found) = seen.instances.get(name).map(Found::instance) else { continue };
         let plan = plan::remove(found, &seen.host, heir(found, &seen));
         if !dry_run {
-            let mut executor = Executor::new(&netlink, &seen.host, &name, 0);
+            let mut executor = Executor::new(&netlink, &seen.host, name, 0);
             executor.run(&plan, &mut trap).await?;
         }
-        report.notes.push(format!("instance '{name}'"));
+        report.notes.extend(remark(target, found, chosen.len(), dry_run));
         report.add(plan);
     }
     Ok(report)
 }
 
+/// What is worth saying about one of the instances that go.
+fn remark(target: &Target, found: &Instance, all: usize, dry_run: bool) -> Option<String> {
+    let name = &found.name;
+    match (target, found.uplink()) {
+        (Target::Device(..) | Target::All, None) => {
+            let also = if all > 1 { "also " } else { "" };
+            let (removed, was) = if dry_run {
+                (format!("would {also}remove"), "is")
+            } else {
+                (format!("{also}removed"), "was")
+            };
+            Some(format!(
+                "{removed} what {was} left of instance '{name}', whose making was cut short"
+            ))
+        }
+        (Target::Device(..) | Target::All, Some((_, link))) if all > 1 => {
+            Some(format!("instance '{name}' on {}", read_name(&link.name)))
+        }
+        (Target::Device(..) | Target::All | Target::Instance { .. }, _) => None,
+    }
+}
+
 /// Names of the instances that are meant.
 fn choose(target: &Target, seen: &Seen) -> Result<Vec<spec::Instance>, Fault> {
-    let here = |instance: &Instance| {
-        let netns = instance.config.netns;
-        netns == seen.host.netns || netns == 0 || instance.is_dead(&seen.host)
-    };
     match target {
         Target::All => {
-            let all = seen.instances.iter().filter(|(_, found)| here(found.instance()));
-            let names: Vec<_> = all.map(|(name, _)| name.clone()).collect();
+            let names = within_reach(seen, |_| true);
             if names.is_empty() { Err(Fault::Nothing) } else { Ok(names) }
         }
-        Target::Instance(name) => match seen.instances.get(name).map(Found::instance) {
-            None => Err(Fault::NoInstance(name.to_string())),
-            Some(found) if !here(found) => Err(Fault::OtherNamespace(name.to_string())),
-            Some(_) => Ok(vec![name.clone()]),
-        },
-        Target::Device(device, Some(name)) => match seen.instances.get(name).map(Found::instance) {
-            None => Err(Fault::NoInstance(name.to_string())),
-            Some(found) if !here(found) => Err(Fault::OtherNamespace(name.to_string())),
-            Some(found) if is_meant(found, device, seen) => Ok(vec![name.clone()]),
-            Some(_) => {
-                Err(Fault::NotAttached { device: device.clone(), instance: name.to_string() })
+        Target::Instance { name, force } => {
+            let found = named(name, seen)?;
+            match state::elsewhere(found, &seen.host) {
+                Some(Fault::UnseenNamespace(_)) if *force => Ok(vec![name.clone()]),
+                Some(fault) => Err(fault),
+                None => Ok(vec![name.clone()]),
             }
-        },
+        }
+        Target::Device(device, Some(name)) => {
+            let found = named(name, seen)?;
+            match state::elsewhere(found, &seen.host) {
+                Some(fault) => Err(fault),
+                None if is_meant(found, device, seen) => Ok(vec![name.clone()]),
+                None => {
+                    Err(Fault::NotAttached { device: device.clone(), instance: name.to_string() })
+                }
+            }
+        }
         Target::Device(device, None) => {
-            let of = seen.instances.iter().filter(|(_, found)| {
-                here(found.instance()) && is_meant(found.instance(), device, seen)
-            });
-            let names: Vec<_> = of.map(|(name, _)| name.clone()).collect();
+            let names = within_reach(seen, |found| is_meant(found, device, seen));
             if names.is_empty() { Err(Fault::NothingOn(device.clone())) } else { Ok(names) }
         }
     }
+}
+
+fn named<'a>(name: &spec::Instance, seen: &'a Seen) -> Result<&'a Instance, Fault> {
+    let found = seen.instances.get(name).map(Found::instance);
+    found.ok_or_else(|| Fault::NoInstance(name.to_string()))
+}
+
+/// Those that pass and neither live nor may live in another namespace.
+fn within_reach(seen: &Seen, passes: impl Fn(&Instance) -> bool) -> Vec<spec::Instance> {
+    let all = seen.instances.iter().map(|(name, found)| (name, found.instance()));
+    let near = all.filter(|(_, found)| state::elsewhere(found, &seen.host).is_none());
+    near.filter(|(_, found)| passes(found)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether the device, by its present name or the one it was attached under, is the uplink. What

@@ -16,15 +16,15 @@ pub enum Level {
     /// Nothing: the verifier removes the log's code.
     #[default]
     Off = 0,
-    /// Errors.
+    /// Failures of vnet itself: the programs have none to tell so far.
     Error = 1,
-    /// Refusals.
+    /// Also every packet that is dropped, and why.
     Warn = 2,
-    /// New connections.
+    /// The same so far.
     Info = 3,
-    /// Decisions.
+    /// Also every other decision: one for each packet.
     Debug = 4,
-    /// Every packet.
+    /// The same so far.
     Trace = 5,
 }
 

@@ -7,6 +7,7 @@ use vnet_common::policy::Link;
 
 use super::host::{Filter, Host, TcxProgram};
 use super::instance::{Found, Instance};
+use super::life::Life;
 use crate::fault::Fault;
 use crate::spec::{self, Attach, Hook, Inside};
 
@@ -43,9 +44,8 @@ fn devices(wish: &Attach) -> impl Iterator<Item = &str> {
 /// Whether the instance of the wish's own name can become what is wished.
 fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
     let instance = found.instance();
-    let elsewhere = instance.config.netns != host.netns && instance.config.netns != 0;
-    if elsewhere && !instance.is_dead(host) {
-        faults.push(Fault::OtherNamespace(wish.instance.to_string()));
+    if let Some(fault) = elsewhere(instance, host) {
+        faults.push(fault);
         return;
     }
     match found {
@@ -72,6 +72,16 @@ fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Why an instance that lives, or may live, in another namespace cannot be touched from here.
+#[must_use]
+pub fn elsewhere(instance: &Instance, host: &Host) -> Option<Fault> {
+    match instance.life(host) {
+        Life::Here | Life::Dead => None,
+        Life::Elsewhere => Some(Fault::OtherNamespace(instance.name.to_string())),
+        Life::Unseen => Some(Fault::UnseenNamespace(instance.name.to_string())),
+    }
+}
+
 /// Whether another instance has a device or the ports of the wish.
 fn others(
     name: &spec::Instance,
@@ -81,7 +91,7 @@ fn others(
     wanted: Option<&Instance>,
     faults: &mut Vec<Fault>,
 ) {
-    if other.config.netns != host.netns || other.is_dead(host) {
+    if other.life(host) != Life::Here {
         return;
     }
     for device in devices(wish) {

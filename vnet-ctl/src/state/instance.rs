@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use vnet_common::policy::{Config, Link, Sysctl, link_flag, role};
 
-use super::host::Host;
 use crate::spec::{self, Hook, Ports};
 
 /// Tags of the two programs: what the kernel makes of their instructions.
@@ -83,20 +82,6 @@ impl Instance {
     #[must_use]
     pub const fn ports(&self) -> Ports {
         Ports { min: self.config.port_min, max: self.config.port_max }
-    }
-
-    /// Whether what it was made for is gone: its uplink, or its whole network namespace.
-    #[must_use]
-    pub fn is_dead(&self, host: &Host) -> bool {
-        let Some((uplink, _)) = self.uplink() else { return false };
-        if Hook::ALL.iter().any(|hook| self.hooks.get(&(uplink, *hook)) == Some(&Running::Gone)) {
-            return true;
-        }
-        if self.config.netns == host.netns {
-            !host.devices.contains_key(&uplink)
-        } else {
-            !host.namespaces.contains(&self.config.netns)
-        }
     }
 
     /// Whether the hooks of a link are `clsact` filters.

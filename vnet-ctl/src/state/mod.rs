@@ -1,15 +1,19 @@
 //! What is wanted and what is found, in one shape, so that they can be compared. Knows no kernel:
 //! the facts come in as plain records.
 
+mod change;
 mod check;
 mod host;
 mod instance;
+mod life;
 mod wanted;
 mod way;
 
-pub use check::{check, foreign};
+pub use change::{Change, changes};
+pub use check::{check, elsewhere, foreign};
 pub use host::{Device, Filter, Host, IP_FORWARD, Tc, TcxProgram, conf_device};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
+pub use life::Life;
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};
 pub use way::Way;
 

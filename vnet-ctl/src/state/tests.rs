@@ -93,6 +93,12 @@ fn an_instance_stays_in_its_namespace_while_that_lives() {
     let faults = check(&wish, &host(), &instances(whole(elsewhere.clone())), None);
     assert_eq!(faults, [Fault::OtherNamespace("default".into())]);
     elsewhere.config.netns = 9;
+    let faults = check(&wish, &host(), &instances(whole(elsewhere.clone())), None);
+    assert_eq!(faults, [Fault::OtherNamespace("default".into())], "9 is not seen, but it runs");
+    elsewhere.hooks.clear();
+    let faults = check(&wish, &host(), &instances(whole(elsewhere.clone())), None);
+    assert_eq!(faults, [Fault::UnseenNamespace("default".into())]);
+    elsewhere.hooks.insert((2, Hook::In), Running::Gone);
     assert_eq!(check(&wish, &host(), &instances(whole(elsewhere)), None), [], "9 is gone");
 }
 
@@ -114,4 +120,28 @@ fn another_version_is_refused_and_remains_are_not() {
         if ours.ends_with(&LAYOUT_VERSION.to_string())));
     let remains = Found::HalfMade(Box::new(instance("default")));
     assert_eq!(check(&wish(Words::default()), &host(), &instances(remains), None), []);
+}
+
+#[test]
+fn what_is_not_said_again_falls_back_and_is_told() {
+    let inside = vec!["10.9.0.0/24".into(), "lan0".into()];
+    let first = wish(Words { inside, ports: Some("2000-3000".into()), ..Words::default() });
+    let before = wanted(&first, &host(), None, None).unwrap();
+    let second = wish(Words { log_level: Some("debug".into()), ..Words::default() });
+    let after = wanted(&second, &host(), Some(&before), None).unwrap();
+    let lines = |before, after| -> Vec<_> {
+        let changes = changes(before, after, &host()).into_iter();
+        changes.map(|c| format!("{}: {} -> {}", c.what, c.before, c.after)).collect()
+    };
+    let expected = [
+        "sources: 10.9.0.0/24 -> 0.0.0.0/0",
+        "inside devices: lan0 -> none",
+        "ports: 2000-3000 -> 1024-65535",
+        "log-level: off -> debug",
+    ];
+    assert_eq!(lines(&before, &after), expected);
+    let mut broken = after.clone();
+    broken.hooks.remove(&(2, Hook::In));
+    assert_eq!(lines(&broken, &after), ["in hook of eth0: not attached -> attached"]);
+    assert_eq!(lines(&after, &after), [""; 0]);
 }

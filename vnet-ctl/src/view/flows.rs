@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use serde::Serialize;
 use vnet_common::flow::{Flow, flag, proto};
 use vnet_common::policy::Config;
 use vnet_common::tcp::State;
 
 use super::clock::{now, seconds};
+use super::filter::Filter;
 use crate::bpf::{Connection, Pins, Tables};
 use crate::reconcile::Error;
 use crate::state::{Instance, read_name};
@@ -84,60 +84,6 @@ impl FlowRow {
 /// Instance, protocol, inside source and destination.
 pub type FlowIdentity = (String, &'static str, (Ipv4Addr, u16), (Ipv4Addr, u16));
 
-/// What the rows are ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// Packets, most first.
-    Packets,
-    /// Bytes, most first.
-    Bytes,
-}
-
-/// Which rows are shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Inside source in this prefix.
-    pub src: Option<Ipv4Net>,
-    /// Destination in this prefix.
-    pub dst: Option<Ipv4Net>,
-    /// This inside source port.
-    pub sport: Option<u16>,
-    /// This destination port.
-    pub dport: Option<u16>,
-    /// This protocol.
-    pub proto: Option<&'static str>,
-    /// This state.
-    pub state: Option<State>,
-    /// The order; oldest first when none.
-    pub by: Option<By>,
-    /// So many rows at most.
-    pub top: Option<usize>,
-}
-
-impl Filter {
-    fn passes(&self, row: &FlowRow) -> bool {
-        self.src.is_none_or(|net| net.contains(&row.src))
-            && self.dst.is_none_or(|net| net.contains(&row.dst))
-            && self.sport.is_none_or(|port| port == row.sport)
-            && self.dport.is_none_or(|port| port == row.dport)
-            && self.proto.is_none_or(|proto| proto == row.proto)
-            && self.state.is_none_or(|state| state.name() == row.state)
-    }
-
-    /// The rows that pass, in order, as many as are wanted.
-    #[must_use]
-    pub fn apply(&self, rows: Vec<FlowRow>) -> Vec<FlowRow> {
-        let mut rows: Vec<_> = rows.into_iter().filter(|row| self.passes(row)).collect();
-        match self.by {
-            Some(By::Packets) => rows.sort_by_key(|row| std::cmp::Reverse(row.packets())),
-            Some(By::Bytes) => rows.sort_by_key(|row| std::cmp::Reverse(row.bytes())),
-            None => rows.sort_by(|a, b| b.age_s.total_cmp(&a.age_s)),
-        }
-        rows.truncate(self.top.unwrap_or(usize::MAX));
-        rows
-    }
-}
-
 /// Connections of those instances that pass the filter.
 ///
 /// # Errors
@@ -199,58 +145,5 @@ fn timeout(config: &Config, protocol: u8, flow: &Flow) -> u32 {
         (proto::TCP, Some(State::Established)) => config.tcp_established,
         (proto::TCP, _) => config.tcp_transitory,
         _ => config.udp,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(src: [u8; 4], sport: u16, bytes_in: u64, packets_out: u64) -> FlowRow {
-        FlowRow {
-            instance: "default".into(),
-            ifname: "eth0".into(),
-            ifindex: 2,
-            proto: "udp",
-            src: src.into(),
-            sport,
-            dst: [192, 0, 2, 1].into(),
-            dport: 53,
-            outside: [203, 0, 113, 7].into(),
-            outside_port: sport,
-            state: State::Replied.name(),
-            host: false,
-            packets_out,
-            bytes_out: 0,
-            packets_in: 0,
-            bytes_in,
-            age_s: f64::from(sport),
-            idle_s: 0.0,
-            timeout_s: 300,
-            left_s: 300.0,
-            bytes_per_s: None,
-        }
-    }
-
-    #[test]
-    fn rows_are_filtered_ordered_and_cut() {
-        let rows = vec![
-            row([10, 0, 0, 2], 1, 5, 9),
-            row([10, 0, 0, 3], 2, 9, 1),
-            row([10, 1, 0, 2], 3, 7, 2),
-        ];
-        let ports = |filter: &Filter| -> Vec<u16> {
-            filter.apply(rows.clone()).iter().map(|row| row.sport).collect()
-        };
-        assert_eq!(ports(&Filter::default()), [3, 2, 1], "oldest first");
-        assert_eq!(ports(&Filter { by: Some(By::Bytes), ..Filter::default() }), [2, 3, 1]);
-        let top = Filter { by: Some(By::Packets), top: Some(1), ..Filter::default() };
-        assert_eq!(ports(&top), [1]);
-        let src = Filter { src: "10.0.0.0/16".parse().ok(), ..Filter::default() };
-        assert_eq!(ports(&src), [2, 1]);
-        let none = Filter { proto: Some("tcp"), ..Filter::default() };
-        assert_eq!(ports(&none), [0u16; 0]);
-        let state = Filter { state: Some(State::Unreplied), ..Filter::default() };
-        assert_eq!(ports(&state), [0u16; 0]);
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod counters;
+mod filter;
 mod flows;
 mod log;
 mod mappings;
@@ -13,16 +14,17 @@ mod status;
 
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
-pub use flows::{By, Filter, FlowIdentity, FlowRow, flows};
+pub use filter::{By, Filter};
+pub use flows::{FlowIdentity, FlowRow, flows};
 pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
-pub use status::{Health, HookRow, InsideRow, InstanceRow, status};
+pub use status::{Health, HookRow, InsideRow, InstanceRow, Settings, status};
 
 use crate::bpf::{self, Calm};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
-use crate::proc::privilege::Capabilities;
+use crate::proc::privilege;
 use crate::reconcile::{Error, Seen, observe};
 use crate::spec;
 use crate::state::{Found, Instance};
@@ -55,10 +57,7 @@ pub async fn instances(only: Option<&spec::Instance>) -> Result<Vec<Instance>, E
 
 /// Looks at everything, when allowed to.
 async fn look() -> Result<Seen, Error> {
-    let missing = Capabilities::current().missing();
-    if !missing.is_empty() {
-        return Err(Fault::Permission { missing: missing.join(" and ") }.into());
-    }
+    privilege::demand()?;
     bpf::reach()?;
     let _calm = Calm::wait()?;
     observe(&Netlink::open()?, &[]).await

@@ -9,7 +9,7 @@ use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
 use crate::reconcile::Error;
 use crate::spec::{self, Hook, Level, Ports};
-use crate::state::{Found, Host, IP_FORWARD, Instance, Running, read_name};
+use crate::state::{Found, Host, IP_FORWARD, Instance, Life, Running, read_name};
 
 /// How an instance is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ pub enum Health {
     Broken,
     /// It lives in another network namespace, where its devices cannot be looked at from here.
     Elsewhere,
+    /// It was made in another network namespace, and cannot be seen from here to live or not.
+    Unseen,
 }
 
 /// A hook of a managed device.
@@ -47,25 +49,9 @@ pub struct InsideRow {
     pub action: &'static str,
 }
 
-/// An instance.
+/// What an instance was told, and how full it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InstanceRow {
-    /// Its name.
-    pub instance: String,
-    /// How it is.
-    pub health: Health,
-    /// What is wrong, a sentence each.
-    pub problems: Vec<String>,
-    /// Name of the uplink.
-    pub ifname: Option<String>,
-    /// Interface index of the uplink.
-    pub ifindex: Option<u32>,
-    /// Outside address.
-    pub outside: Option<Ipv4Addr>,
-    /// Devices.
-    pub devices: Vec<HookRow>,
-    /// Sources.
-    pub inside: Vec<InsideRow>,
+pub struct Settings {
     /// First and last port handed out.
     pub ports: Ports,
     /// Idle time of UDP mappings, seconds.
@@ -86,6 +72,30 @@ pub struct InstanceRow {
     pub mappings: usize,
     /// Level of the datapath's log.
     pub log_level: Level,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InstanceRow {
+    /// Its name.
+    pub instance: String,
+    /// How it is.
+    pub health: Health,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+    /// Name of the uplink.
+    pub ifname: Option<String>,
+    /// Interface index of the uplink.
+    pub ifindex: Option<u32>,
+    /// Outside address.
+    pub outside: Option<Ipv4Addr>,
+    /// Devices.
+    pub devices: Vec<HookRow>,
+    /// Sources.
+    pub inside: Vec<InsideRow>,
+    /// What it was told, and how full it is; nothing while it is half made.
+    #[serde(flatten)]
+    pub settings: Option<Settings>,
     /// Number of the configuration.
     pub epoch: u32,
     /// Where the maps are pinned.
@@ -109,15 +119,13 @@ pub async fn status(only: Option<&spec::Instance>) -> Result<Vec<InstanceRow>, E
 fn row(found: &Found, host: &Host) -> InstanceRow {
     let instance = found.instance();
     let pins = Pins::of(&instance.name);
-    let Config { port_rest, max_flows, log_level, epoch, .. } = instance.config;
     let problems = problems(found, host);
-    let elsewhere = instance.config.netns != host.netns && !instance.is_dead(host);
-    let health = match (problems.is_empty(), elsewhere) {
+    let health = match (problems.is_empty(), instance.life(host)) {
         (false, _) => Health::Broken,
-        (true, true) => Health::Elsewhere,
-        (true, false) => Health::Ok,
+        (true, Life::Elsewhere) => Health::Elsewhere,
+        (true, Life::Unseen) => Health::Unseen,
+        (true, Life::Here | Life::Dead) => Health::Ok,
     };
-    let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
     let uplink = instance.uplink();
     InstanceRow {
         instance: instance.name.to_string(),
@@ -128,19 +136,33 @@ fn row(found: &Found, host: &Host) -> InstanceRow {
         outside: instance.address(),
         devices: devices(instance, host),
         inside: inside(instance),
+        settings: settings(found, &pins),
+        epoch: instance.config.epoch,
+        pins: pins.dir().display().to_string(),
+    }
+}
+
+/// What is half made has not been told anything yet.
+fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
+    let instance = match found {
+        Found::Whole(instance) | Found::Other(instance, _) => instance,
+        Found::HalfMade(_) => return None,
+    };
+    let Config { udp, icmp, tcp_established, tcp_transitory, .. } = instance.config;
+    let Config { port_rest, max_flows, log_level, .. } = instance.config;
+    let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
+    Some(Settings {
         ports: instance.ports(),
-        timeout_udp_s: instance.config.udp,
-        timeout_icmp_s: instance.config.icmp,
-        timeout_tcp_established_s: instance.config.tcp_established,
-        timeout_tcp_transitory_s: instance.config.tcp_transitory,
+        timeout_udp_s: udp,
+        timeout_icmp_s: icmp,
+        timeout_tcp_established_s: tcp_established,
+        timeout_tcp_transitory_s: tcp_transitory,
         port_rest_s: port_rest,
         max_flows,
         flows,
         mappings,
         log_level: Level::from_number(log_level),
-        epoch,
-        pins: pins.dir().display().to_string(),
-    }
+    })
 }
 
 /// The name now, when the device can be seen from here.
@@ -191,7 +213,9 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
     }
     if instance.is_dead(host) {
         return vec![
-            "its uplink or its network namespace is gone: detach it, or attach again".to_owned(),
+            "its uplink, perhaps with its network namespace, is gone: detach it (vnetctl detach \
+             --all), or attach again"
+                .to_owned(),
         ];
     }
     let mut problems = Vec::new();

@@ -2,11 +2,11 @@
 //!
 //! A command collects every fault it can find before it touches anything, and reports them all.
 
+mod exit;
+
 use std::net::Ipv4Addr;
 
 use thiserror::Error;
-
-use crate::exit::Exit;
 
 /// A reason why a wish is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -147,6 +147,11 @@ pub enum Fault {
         "instance '{0}' is in use in another network namespace: run vnetctl there (nsenter --net=/run/netns/NAME vnetctl …), or use --instance with another name"
     )]
     OtherNamespace(String),
+    /// The instance lives elsewhere, or nowhere.
+    #[error(
+        "instance '{0}' was made in another network namespace, which cannot be seen from here: run vnetctl there (nsenter --net=/run/netns/NAME vnetctl …); if that namespace is gone for good, remove what is left (vnetctl detach --all --instance {0} --force)"
+    )]
+    UnseenNamespace(String),
     /// The size of running maps cannot change.
     #[error(
         "instance '{instance}' was made for {found} flows, and the size of running maps cannot change: detach it first, then attach with --max-flows {wanted}"
@@ -202,50 +207,13 @@ pub enum Fault {
     Unfit(String),
     /// The datapath's log is off.
     #[error(
-        "the log of instance '{0}' is off: attach again with --log-level info (or debug, trace)"
+        "the log of instance '{0}' is off: attach again with your other options and --log-level debug (every decision) or warn (only what is dropped)"
     )]
     LogOff(String),
-    /// Nothing is attached at all.
-    #[error("nothing is attached")]
+    /// Nothing is attached in this namespace.
+    #[error("nothing is attached in this network namespace; `vnetctl status` lists all instances")]
     Nothing,
     /// Neither a device nor `--all`.
     #[error("name the uplink to detach, or say --all")]
     DetachWhat,
-}
-
-impl Fault {
-    /// The exit code it leads to.
-    #[must_use]
-    pub const fn exit(&self) -> Exit {
-        match self {
-            Self::InstanceName(_)
-            | Self::DeviceName(_)
-            | Self::Ports(_)
-            | Self::AddressWord(_)
-            | Self::Inside(_)
-            | Self::HostBits { .. }
-            | Self::InsideIsUplink(_)
-            | Self::Number { .. }
-            | Self::LogLevel(_)
-            | Self::Word { .. }
-            | Self::DetachWhat => Exit::Usage,
-            Self::Permission { .. } => Exit::Permission,
-            Self::NoDevice { .. } => Exit::NoDevice,
-            Self::NoAddress(_) | Self::AddressNotThere { .. } => Exit::Address,
-            Self::Foreign { .. }
-            | Self::OtherInstance { .. }
-            | Self::SecondUplink { .. }
-            | Self::Overlap { .. }
-            | Self::MaxFlows { .. }
-            | Self::OtherNamespace(_) => Exit::Busy,
-            Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
-            Self::Version { .. } => Exit::Version,
-            Self::LogOff(_) => Exit::Unexpected,
-            Self::Unfit(_)
-            | Self::NoInstance(_)
-            | Self::NotAttached { .. }
-            | Self::NothingOn(_)
-            | Self::Nothing => Exit::NotAttached,
-        }
-    }
 }

@@ -1,0 +1,42 @@
+//! The exit code each fault leads to.
+
+use super::Fault;
+use crate::exit::Exit;
+
+impl Fault {
+    /// The exit code it leads to.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::InstanceName(_)
+            | Self::DeviceName(_)
+            | Self::Ports(_)
+            | Self::AddressWord(_)
+            | Self::Inside(_)
+            | Self::HostBits { .. }
+            | Self::InsideIsUplink(_)
+            | Self::Number { .. }
+            | Self::LogLevel(_)
+            | Self::Word { .. }
+            | Self::DetachWhat => Exit::Usage,
+            Self::Permission { .. } => Exit::Permission,
+            Self::NoDevice { .. } => Exit::NoDevice,
+            Self::NoAddress(_) | Self::AddressNotThere { .. } => Exit::Address,
+            Self::Foreign { .. }
+            | Self::OtherInstance { .. }
+            | Self::SecondUplink { .. }
+            | Self::Overlap { .. }
+            | Self::MaxFlows { .. }
+            | Self::OtherNamespace(_)
+            | Self::UnseenNamespace(_) => Exit::Busy,
+            Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
+            Self::Version { .. } => Exit::Version,
+            Self::Unfit(_)
+            | Self::LogOff(_)
+            | Self::NoInstance(_)
+            | Self::NotAttached { .. }
+            | Self::NothingOn(_)
+            | Self::Nothing => Exit::NotAttached,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What an attach changes of an instance that runs, for people: one line for each difference.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+use vnet_common::policy::{role, source};
+
+use super::host::{Host, IP_FORWARD};
+use super::instance::{Instance, Running, read_name};
+use crate::spec::Level;
+
+/// One difference, in the words of `vnetctl attach`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What is different.
+    pub what: String,
+    /// What it was.
+    pub before: String,
+    /// What it becomes.
+    pub after: String,
+}
+
+/// Every difference between an instance and what it is to become, repairs included.
+#[must_use]
+pub fn changes(before: &Instance, after: &Instance, host: &Host) -> Vec<Change> {
+    let pairs = settings(before).into_iter().zip(settings(after));
+    let different = pairs.filter(|((_, before), (_, after))| before != after);
+    let mut changes: Vec<_> =
+        different.map(|((what, before), (_, after))| change(what, &before, &after)).collect();
+    if after.programs.is_some() && after.programs != before.programs {
+        changes.push(change("programs", "of another build", "of this vnetctl"));
+    }
+    changes.extend(hooks(before, after));
+    if host.sysctls.get(IP_FORWARD) == Some(&0) {
+        changes.push(change(IP_FORWARD, "0", "1"));
+    }
+    changes
+}
+
+fn change(what: impl Into<String>, before: &str, after: &str) -> Change {
+    Change { what: what.into(), before: before.to_owned(), after: after.to_owned() }
+}
+
+/// What `attach` has options for, always in the same order.
+fn settings(instance: &Instance) -> [(&'static str, String); 11] {
+    let config = &instance.config;
+    let seconds = |number: u32| format!("{number} s");
+    [
+        ("sources", sources(instance, source::TRANSLATE)),
+        ("left alone", sources(instance, source::KEEP)),
+        ("inside devices", inside(instance)),
+        ("address", instance.address().as_ref().map(Ipv4Addr::to_string).unwrap_or_default()),
+        ("ports", instance.ports().to_string()),
+        ("timeout-udp", seconds(config.udp)),
+        ("timeout-icmp", seconds(config.icmp)),
+        ("timeout-tcp-established", seconds(config.tcp_established)),
+        ("timeout-tcp-transitory", seconds(config.tcp_transitory)),
+        ("port-rest", seconds(config.port_rest)),
+        ("log-level", Level::from_number(config.log_level).name().to_owned()),
+    ]
+}
+
+fn sources(instance: &Instance, action: u32) -> String {
+    let with = instance.sources.iter().filter(|(_, found)| **found == action);
+    listed(with.map(|(net, _)| net.to_string()))
+}
+
+fn inside(instance: &Instance) -> String {
+    let links = instance.links.values().filter(|link| link.roles & role::INSIDE != 0);
+    listed(links.map(|link| read_name(&link.name)))
+}
+
+fn listed(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<_> = words.collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// Hooks of devices that stay, whose program was missing.
+fn hooks(before: &Instance, after: &Instance) -> Vec<Change> {
+    let stay = after.hooks.keys().filter(|(index, _)| before.links.contains_key(index));
+    let missing =
+        stay.filter(|hook| before.hooks.get(hook).is_none_or(|running| *running == Running::Gone));
+    let name = |index| after.links.get(index).map(|link| read_name(&link.name)).unwrap_or_default();
+    missing
+        .map(|(index, hook)| {
+            change(format!("{hook} hook of {}", name(index)), "not attached", "attached")
+        })
+        .collect()
+}
