@@ -13,6 +13,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::instance;
 use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
@@ -57,6 +59,7 @@ pub struct Lab {
     /// The server's device.
     pub server_port: Port,
     instance: String,
+    offloads: bool,
 }
 
 /// How a lab shall be; [`Lab::new`] is the usual one.
@@ -115,7 +118,8 @@ impl Plan {
             link::address(&router, "br0", "10.0.0.1/24");
         }
         let clients = (0..self.clients).map(|n| self.client(n, &router)).collect();
-        Lab { clients, router, uplink, server, server_port, instance: instance::unique() }
+        let (instance, offloads) = (instance::unique(), self.offloads);
+        Lab { clients, router, uplink, server, server_port, instance, offloads }
     }
 
     fn client(&self, n: u8, router: &Netns) -> Client {
@@ -169,6 +173,11 @@ impl Lab {
         &self.instance
     }
 
+    /// Whether checksums and segments are left to whoever comes next.
+    pub fn has_offloads(&self) -> bool {
+        self.offloads
+    }
+
     /// Lets the kernel of the router forward, as vnetctl would.
     pub fn forward(&self) {
         self.router.set_sysctl("net/ipv4/ip_forward", "1");
@@ -207,6 +216,42 @@ impl Lab {
     /// Starts vnetctl in the router (a watch, an agent); dropping the value kills it.
     pub fn start_vnetctl(&self, args: &[&str]) -> Running {
         vnetctl::start(self.vnetctl_command(args))
+    }
+
+    /// Has vnetctl translate what leaves the uplink, [`INSIDE`] being inside; `more` are further
+    /// words.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn attach(&self, more: &[&str]) {
+        let words = [&["attach", "--nat", UPLINK, "--inside", INSIDE], more].concat();
+        self.vnetctl(&words).ok();
+    }
+
+    /// The connections vnetctl shows, a JSON object each.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn flows(&self) -> Vec<Value> {
+        self.rows("flows")
+    }
+
+    /// The mappings vnetctl shows, a JSON object each.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn mappings(&self) -> Vec<Value> {
+        self.rows("mappings")
+    }
+
+    #[track_caller]
+    fn rows(&self, command: &str) -> Vec<Value> {
+        let answer = self.vnetctl(&[command, "--json"]).ok();
+        let rows = answer.json().as_array().cloned();
+        rows.unwrap_or_else(|| panic!("not a list: {answer}"))
     }
 
     /// The command those two run, for a test that wants to change it first.

@@ -8,7 +8,6 @@
 //! Promise: tests run in parallel in one process, touch nothing of the host's own network, leave
 //! nothing behind even when they panic, and say by name what they could not test here ([`crate::skip!`]).
 
-pub mod bench;
 pub mod btf;
 pub mod counters;
 pub mod datapath;
@@ -19,6 +18,7 @@ pub mod link;
 pub mod netns;
 pub mod packet;
 pub mod ping;
+pub mod sentry;
 pub mod skip;
 pub mod socket;
 pub mod test_run;

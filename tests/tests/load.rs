@@ -4,6 +4,8 @@
 //! kernel, so each program has a budget, about half as much again as it took when it was set. The
 //! numbers are printed for every kernel the tests run on.
 
+use std::io::Write as _;
+
 use aya::maps::{Map, MapData};
 use vnet_ctl::bpf::{Loaded, Sizes};
 use vnet_ctl::spec::Level;
@@ -12,7 +14,7 @@ use vnet_tests::btf;
 /// A program, and how many instructions the verifier may walk in it: with the log off, and with
 /// all of it.
 const BUDGETS: [(&str, u32, u32); 3] =
-    [("vnet_in", 8_000, 14_000), ("vnet_out", 75_000, 200_000), ("vnet_clock", 2_000, 2_000)];
+    [("vnet_in", 8_000, 21_000), ("vnet_out", 75_000, 200_000), ("vnet_clock", 2_000, 2_000)];
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queue
 /// `tickets` is missing: the kernel takes no type information for maps without keys.
@@ -45,7 +47,8 @@ fn within_budget(level: Level, suffix: &str, budget: impl Fn(&(&str, u32, u32)) 
             info.expect("a loaded program tells about itself").verified_instruction_count();
         let walked = walked.expect("this kernel tells what the verifier walked (Linux 5.16)");
         let line = format!("VERIFIED {name}{suffix} {walked} budget {budget}");
-        println!("{line}");
+        // Written to the stream itself: what the print macros write is hidden when a test passes.
+        let _ = writeln!(std::io::stderr(), "{line}");
         if walked > budget {
             over.push(line);
         }

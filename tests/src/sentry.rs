@@ -1,0 +1,143 @@
+//! Somebody who reads every packet that reaches the outside, for as long as a story lasts.
+//!
+//! A private address must never be seen there, whatever happens inside, and a complete packet must
+//! have right checksums. A [`Sentry`] stands at the server's end of the uplink from the moment it
+//! is posted, and judges all it has seen when it is relieved, or when it is dropped.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::lab::Lab;
+use crate::packet::{Malformed, Packet, explain, faults};
+use crate::wire::Wire;
+
+/// How long the sentry looks at a silent wire before it asks whether it may go.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Bad packets that are shown; there may be many.
+const SHOWN: usize = 5;
+
+/// A watch on the uplink.
+#[derive(Debug)]
+#[must_use = "a sentry that is dropped at once has seen nothing"]
+pub struct Sentry {
+    relieved: Arc<AtomicBool>,
+    report: Option<JoinHandle<Report>>,
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    packets: u64,
+    bad: Vec<String>,
+}
+
+impl Sentry {
+    /// Posts one at the server's device. Where offloads are on, checksums are unfinished and are
+    /// not judged.
+    pub fn post(lab: &Lab) -> Self {
+        let wire = Wire::open(&lab.server, &lab.server_port);
+        let checksums = !lab.has_offloads();
+        let relieved = Arc::new(AtomicBool::new(false));
+        let may_go = Arc::clone(&relieved);
+        let report = thread::spawn(move || watch(&wire, checksums, &may_go));
+        Self { relieved, report: Some(report) }
+    }
+
+    /// Ends the watch and judges; returns how many IPv4 packets came by.
+    ///
+    /// # Panics
+    /// When one had a private address, or a wrong checksum.
+    #[track_caller]
+    pub fn relieve(mut self) -> u64 {
+        let report = self.end().expect("a sentry is relieved once");
+        report.assert_good();
+        report.packets
+    }
+
+    fn end(&mut self) -> Option<Report> {
+        self.relieved.store(true, Ordering::Relaxed);
+        self.report.take()?.join().ok()
+    }
+}
+
+impl Drop for Sentry {
+    fn drop(&mut self) {
+        let report = self.end();
+        // A test that has failed already says why by itself.
+        if let Some(report) = report.filter(|_| !thread::panicking()) {
+            report.assert_good();
+        }
+    }
+}
+
+impl Report {
+    #[track_caller]
+    fn assert_good(&self) {
+        let shown = &self.bad[..self.bad.len().min(SHOWN)];
+        let (bad, shown) = (self.bad.len(), shown.join("\n    "));
+        assert!(bad == 0, "{bad} of {} packets outside were bad:\n    {shown}", self.packets);
+    }
+
+    fn note(&mut self, frame: &[u8], checksums: bool) {
+        match Packet::parse(frame) {
+            Ok(packet) => {
+                self.packets += 1;
+                let wrong = if checksums { faults(frame) } else { Vec::new() };
+                if tells_who_is_inside(&packet) || !wrong.is_empty() {
+                    self.bad.push(explain(frame));
+                }
+            }
+            Err(Malformed::NotIpv4(_)) => {}
+            Err(Malformed::Truncated | Malformed::BadHeader) => self.bad.push(explain(frame)),
+        }
+    }
+}
+
+fn watch(wire: &Wire, checksums: bool, may_go: &AtomicBool) -> Report {
+    let mut report = Report::default();
+    loop {
+        // Asked before looking: what was sent before the end is still seen.
+        let last = may_go.load(Ordering::Relaxed);
+        let mut silent = true;
+        while let Some(frame) = wire.receive(Instant::now() + PAUSE) {
+            silent = false;
+            report.note(&frame, checksums);
+            if last && report.bad.len() > SHOWN {
+                return report;
+            }
+        }
+        if last && silent {
+            return report;
+        }
+    }
+}
+
+/// Whether a packet has an inside address, or quotes one.
+fn tells_who_is_inside(packet: &Packet) -> bool {
+    let inside = |address: Ipv4Addr| address.octets()[0] == 10;
+    let quoted = packet.quote().is_some_and(|q| inside(q.ip.source) || inside(q.ip.destination));
+    inside(packet.ip.source) || inside(packet.ip.destination) || quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::IcmpKind;
+
+    #[test]
+    fn inside_addresses_are_noticed_also_in_quotes() {
+        let router = "198.51.100.1:4000";
+        let good = Packet::udp(router, "198.51.100.2:53");
+        let bad = good.clone().from("10.0.0.2:4000");
+        let hop = "198.51.100.2".parse().expect("an address");
+        let quote = bad.error(hop, IcmpKind::PORT_UNREACHABLE, 8).to(router);
+        for (packet, expected) in [(&good, 0), (&bad, 1), (&quote, 1)] {
+            let mut report = Report::default();
+            report.note(&packet.bytes(), true);
+            assert_eq!((report.packets, report.bad.len()), (1, expected), "{packet}");
+        }
+    }
+}

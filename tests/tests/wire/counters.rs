@@ -1,0 +1,94 @@
+//! What is counted is what was said, and nothing else.
+
+use vnet_tests::counters::Counters;
+use vnet_tests::lab::{self, Lab, UPLINK};
+use vnet_tests::link::Port;
+use vnet_tests::packet::{Packet, TcpFlags};
+use vnet_tests::ping::Pinger;
+use vnet_tests::socket::expect_silence;
+use vnet_tests::wire::Wire;
+
+use crate::scene::{PORT, Scene, ask, outside, server};
+
+fn quiet() -> Scene {
+    let scene = Scene::of(Lab::plan().server_addresses(2), &[]);
+    scene.lab.fix_neighbours();
+    scene
+}
+
+#[test]
+fn every_packet_is_counted_once() {
+    let scene = quiet();
+    let lab = &scene.lab;
+    let before = Counters::of(lab);
+    let (client, remote) = (scene.udp(0, 4000), lab.server.udp(server()));
+    for _ in 0..3 {
+        ask(&client, &remote);
+    }
+    let stranger = lab.server.udp(lab::server(1, PORT));
+    stranger.send_to(b"unasked", outside(4000)).expect("a datagram can be sent");
+    let pinger = Pinger::new(&lab.client().netns);
+    pinger.ping(lab::server_address(0), 9, vnet_tests::socket::PATIENCE).expect("an answer");
+    Counters::of(lab).assert_moved(&before, &[("filtered", 1), ("nat_in", 4), ("nat_out", 4)]);
+    let flows = lab.flows();
+    let udp = flows.iter().find(|flow| flow["proto"] == "udp").expect("the flow is shown");
+    assert_eq!((&udp["packets_out"], &udp["packets_in"]), (&3.into(), &3.into()), "{udp}");
+    assert_eq!(
+        (&udp["bytes_out"], &udp["bytes_in"]),
+        (&(3 * 36).into(), &(3 * 34).into()),
+        "{udp}"
+    );
+    assert_eq!((&udp["state"], &udp["outside_port"]), (&"REPLIED".into(), &4000.into()), "{udp}");
+    scene.end();
+}
+
+#[test]
+fn what_does_not_leave_is_counted_by_its_reason() {
+    let scene = quiet();
+    let lab = &scene.lab;
+    let client = lab.client();
+    let wire = Wire::open(&client.netns, &client.port);
+    let framed = |packet: Packet| packet.frame(client.port.mac, client.router_port.mac);
+    let before = Counters::of(lab);
+    let datagram = Packet::udp((client.address, 4000), server()).payload(&[1; 100]);
+    wire.send_packet(&framed(datagram.clone().from("192.168.1.1:4000")));
+    wire.send_packet(&framed(Packet::tcp((client.address, 4000), server(), TcpFlags::RST)));
+    for fragment in datagram.fragments(64) {
+        wire.send_packet(&framed(fragment));
+    }
+    let gre = vnet_tests::packet::Protocol::GRE;
+    let gre = Packet::raw(client.address, *server().ip(), gre, &[0; 20]);
+    wire.send_packet(&framed(gre));
+    // What comes through last proves that the others had their time.
+    ask(&scene.udp(0, 5000), &lab.server.udp(server()));
+    let moved = [
+        ("fragment", 2),
+        ("nat_in", 1),
+        ("nat_out", 1),
+        ("private_source", 1),
+        ("protocol", 1),
+        ("tcp_no_flow", 1),
+    ];
+    Counters::of(lab).assert_moved(&before, &moved);
+    assert_eq!(scene.end(), 1, "the one question is all that left");
+}
+
+#[test]
+fn a_tagged_frame_belongs_to_another_device() {
+    let scene = quiet();
+    let lab = &scene.lab;
+    let wire = Wire::open(&lab.server, &lab.server_port);
+    let client = scene.udp(0, 4000);
+    let remote = lab.server.udp(server());
+    ask(&client, &remote);
+    let before = Counters::of(lab);
+    let Port { mac, .. } = lab.server_port;
+    let tagged = Packet::udp(server(), outside(4000)).payload(b"tagged").vlan(5);
+    wire.send_packet(&tagged.frame(mac, lab.uplink.mac));
+    expect_silence(&client, || {
+        remote.send_to(b"untagged", outside(4000)).expect("a datagram can be sent");
+    });
+    Counters::of(lab).assert_moved(&before, &[("nat_in", 1), ("vlan", 1)]);
+    assert_eq!(lab.router.index(UPLINK), lab.uplink.index);
+    scene.end();
+}

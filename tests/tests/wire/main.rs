@@ -1,0 +1,16 @@
+//! Real namespaces, real sockets, the real `vnetctl`: what people would see.
+//!
+//! Nothing is needed here but `ip` and `vnetctl`, so the same stories run in guests with other
+//! kernels. In every story a sentry outside watches that nobody inside is ever seen
+//! ([`vnet_tests::sentry`]).
+
+mod counters;
+mod error;
+mod expiry;
+mod host;
+mod inbound;
+mod lasting;
+mod offload;
+mod path;
+mod scene;
+mod talk;
