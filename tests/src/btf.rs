@@ -28,6 +28,8 @@ pub struct Field {
     pub offset: usize,
     /// Bytes it takes.
     pub size: usize,
+    /// Its own fields, when it is a structure.
+    pub fields: Vec<Field>,
 }
 
 /// A record: the type of a map's keys or values.
@@ -52,6 +54,18 @@ pub fn records(map: &MapData) -> io::Result<(Option<Record>, Option<Record>)> {
     let types = Types::of(info.btf_id)?;
     let record = |id: u32| (id != 0).then(|| types.record(id)).flatten();
     Ok((record(info.btf_key_type_id), record(info.btf_value_type_id)))
+}
+
+/// A record of the same object by its name, for maps that the kernel takes no type information for.
+pub fn named(map: &MapData, name: &str) -> io::Result<Option<Record>> {
+    let info: MapInfo = info(map.fd().as_fd())?;
+    let types = Types::of(info.btf_id)?;
+    let is_it = |id: &u32| {
+        let found = types.types.get(*id as usize);
+        found.is_some_and(|found| found.kind == STRUCT && types.text(found.name) == name)
+    };
+    let ids = 1..types.types.len() as u32;
+    Ok(ids.into_iter().find(is_it).and_then(|id| types.record(id)))
 }
 
 /// The beginning of `struct bpf_map_info` (linux/bpf.h).
@@ -196,16 +210,21 @@ impl Types {
     }
 
     fn record(&self, id: u32) -> Option<Record> {
+        let (name, size) = (self.text(self.plain(id)?.name), self.size(id)?);
+        Some(Record { name, size, fields: self.fields(id)? })
+    }
+
+    fn fields(&self, id: u32) -> Option<Vec<Field>> {
         let found = self.plain(id)?;
         let is_record = matches!(found.kind, STRUCT | UNION);
         let members = if is_record { found.more.as_slice() } else { &[] };
         let fields = members.chunks_exact(3).map(|member| {
             let bits = if found.bit_fields { member[2] & 0xff_ffff } else { member[2] };
             let (name, offset) = (self.text(member[0]), bits as usize / 8);
-            Some(Field { name, offset, size: self.size(member[1])? })
+            let (size, fields) = (self.size(member[1])?, self.fields(member[1])?);
+            Some(Field { name, offset, size, fields })
         });
-        let fields = fields.collect::<Option<_>>()?;
-        Some(Record { name: self.text(found.name), size: self.size(id)?, fields })
+        fields.collect()
     }
 }
 

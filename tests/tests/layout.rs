@@ -1,0 +1,171 @@
+//! Both sides of the kernel line read the same records: what the kernel says about the maps it has
+//! loaded is, field by field, what Rust says about the records of vnet-common.
+
+use std::mem::{offset_of, size_of};
+
+use aya::maps::{Map, MapData};
+use vnet_common::account::Counter;
+use vnet_common::expire::Ticket;
+use vnet_common::flow::{Flow, FlowKey};
+use vnet_common::policy::{Config, Link, Prefix, Source, Sysctl, SysctlName};
+use vnet_common::port::{PortPool, PortSet};
+use vnet_common::translate::{Endpoint, Mapping, Owner};
+use vnet_ctl::bpf::{Loaded, Sizes};
+use vnet_tests::btf::{self, Field, Record};
+
+fn field_size<T, F>(_: impl Fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+/// What Rust says about a record. A field that is not listed does not compile.
+macro_rules! record {
+    ($record:ident { $($field:ident),+ $(,)? }) => {{
+        let _all_of_them = |record: &$record| {
+            let $record { $($field: _),+ } = record;
+        };
+        let fields = vec![$(Field {
+            name: stringify!($field).to_owned(),
+            offset: offset_of!($record, $field),
+            size: field_size(|record: &$record| &record.$field),
+            fields: Vec::new(),
+        }),+];
+        Record { name: stringify!($record).to_owned(), size: size_of::<$record>(), fields }
+    }};
+}
+
+/// A map, and the records it must have as keys and as values.
+type Row = (&'static str, Option<Record>, Record);
+
+fn config() -> Row {
+    let value = record!(Config {
+        version,
+        epoch,
+        netns,
+        port_min,
+        port_max,
+        flags,
+        tcp_established,
+        tcp_transitory,
+        udp,
+        icmp,
+        port_rest,
+        max_flows,
+        log_level,
+        reserved
+    });
+    ("config", None, value)
+}
+
+fn links() -> Row {
+    let value = record!(Link {
+        roles,
+        header,
+        addr,
+        outside,
+        flags,
+        name,
+        filter_priority,
+        filter_in,
+        filter_out
+    });
+    ("links", None, value)
+}
+
+fn flows() -> Row {
+    let key = record!(FlowKey { saddr, daddr, sport, dport, proto, reserved });
+    let value = record!(Flow {
+        saddr,
+        daddr,
+        sport,
+        dport,
+        direction,
+        state,
+        flags,
+        outside,
+        packets,
+        bytes,
+        first_seen,
+        last_seen,
+        ticket,
+        seq_end,
+        ack,
+        link
+    });
+    ("flows4", Some(key), value)
+}
+
+fn pools() -> Row {
+    let mut pool = record!(PortPool { free, rested, resting, rotated });
+    let set = record!(PortSet { top, index, words });
+    for field in pool.fields.iter_mut().filter(|field| field.size == set.size) {
+        field.fields.clone_from(&set.fields);
+    }
+    ("pools", None, pool)
+}
+
+fn rows() -> [Row; 9] {
+    let endpoint = record!(Endpoint { addr, port, proto, outside });
+    [
+        config(),
+        links(),
+        flows(),
+        pools(),
+        ("mappings", Some(endpoint), record!(Mapping { addr, port, reserved, created })),
+        ("owners", None, record!(Owner { uses, addr, port, reserved })),
+        ("counters", None, record!(Counter { packets, bytes })),
+        ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
+        ("sources", None, record!(Source { action })),
+    ]
+}
+
+fn load() -> Loaded {
+    let sizes = Sizes { max_flows: 16, log_level: 0 };
+    Loaded::load(sizes, None).unwrap_or_else(|e| panic!("cannot load the object: {e}"))
+}
+
+/// The map of that name.
+fn map<'a>(loaded: &'a mut Loaded, name: &str) -> &'a MapData {
+    match loaded.ebpf().map(name) {
+        Some(
+            Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data),
+        ) => data,
+        other => panic!("the map {name} is {other:?}"),
+    }
+}
+
+#[test]
+fn the_kernel_and_rust_agree_on_every_record() {
+    let mut loaded = load();
+    for (name, key, value) in rows() {
+        let found = btf::records(map(&mut loaded, name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(found.1, Some(value), "values of {name}");
+        if key.is_some() {
+            assert_eq!(found.0, key, "keys of {name}");
+        } else if name != "sources" {
+            let size = found.0.map(|key| (key.size, key.fields.len()));
+            assert_eq!(size, Some((4, 0)), "keys of {name} are plain numbers");
+        }
+    }
+}
+
+#[test]
+fn a_ticket_is_the_same_on_both_sides() {
+    let mut loaded = load();
+    let found = btf::named(map(&mut loaded, "config"), "Ticket").expect("the object has types");
+    let mut ticket = record!(Ticket { key, number, since });
+    let (_, key, _) = flows();
+    ticket.fields[0].fields = key.expect("flows have a key").fields;
+    assert_eq!(found, Some(ticket));
+}
+
+#[test]
+fn a_prefix_is_what_the_kernels_trie_wants() {
+    let mut loaded = load();
+    let (key, _) = btf::records(map(&mut loaded, "sources")).expect("the map has types");
+    let key = key.expect("a trie's keys are described");
+    let prefix = record!(Prefix { len, addr });
+    let places = |record: &Record| -> Vec<_> {
+        record.fields.iter().map(|field| (field.offset, field.size)).collect()
+    };
+    assert_eq!((key.size, places(&key)), (prefix.size, places(&prefix)));
+}
