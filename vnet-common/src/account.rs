@@ -79,17 +79,19 @@ pub enum Reason {
     PortsExhausted = 24,
     /// Flow table is full.
     FlowsFull = 25,
+    /// A socket of this host has this very conversation on the endpoint's outside port.
+    SocketClash = 26,
     /// Mapping was ending at this very moment; a retransmission finds a new one.
-    MappingRace = 26,
+    MappingRace = 27,
     /// Headers contradict themselves or are cut short.
-    Malformed = 27,
+    Malformed = 28,
     /// The kernel refused to change the packet.
-    Rewrite = 28,
+    Rewrite = 29,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -116,6 +118,7 @@ impl Reason {
         Self::IcmpUnmatched,
         Self::PortsExhausted,
         Self::FlowsFull,
+        Self::SocketClash,
         Self::MappingRace,
         Self::Malformed,
         Self::Rewrite,
@@ -151,6 +154,7 @@ impl Reason {
             Self::IcmpUnmatched => "icmp_unmatched",
             Self::PortsExhausted => "ports_exhausted",
             Self::FlowsFull => "flows_full",
+            Self::SocketClash => "socket_clash",
             Self::MappingRace => "mapping_race",
             Self::Malformed => "malformed",
             Self::Rewrite => "rewrite",
@@ -188,6 +192,7 @@ impl Reason {
             | Self::IcmpUnmatched
             | Self::PortsExhausted
             | Self::FlowsFull
+            | Self::SocketClash
             | Self::MappingRace
             | Self::Malformed
             | Self::Rewrite => Verdict::Drop,
@@ -234,6 +239,9 @@ impl Reason {
             Self::IcmpUnmatched => "ICMP error that quotes no known flow",
             Self::PortsExhausted => "no outside port is free for a new mapping",
             Self::FlowsFull => "flow table is full",
+            Self::SocketClash => {
+                "a socket of this host has this very conversation on the endpoint's outside port"
+            }
             Self::MappingRace => {
                 "mapping was ending at this very moment; a retransmission finds a new one"
             }

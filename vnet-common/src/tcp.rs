@@ -143,14 +143,16 @@ fn before_or_at(a: u32, b: u32) -> bool {
 }
 
 /// Whether a RST is one its receiver would believe: between what the receiver expects next and
-/// what the sender has really sent. A refusal, which answers a SYN, acknowledges the SYN instead.
+/// what the sender has really sent. While the handshake lasts the receiver has acknowledged
+/// nothing: a refusal acknowledges its SYN instead, or continues the sender's own.
 #[inline(always)]
 fn reset_is_valid(state: State, segment: &Segment, window: &Window) -> bool {
+    let refuses = segment.has(flags::ACK) && segment.ack == window.receiver_sent;
     match state {
-        State::SynSent => segment.has(flags::ACK) && segment.ack == window.receiver_sent,
+        State::SynSent => refuses,
+        State::SynRecv => refuses || segment.seq == window.sent,
         State::Unreplied
         | State::Replied
-        | State::SynRecv
         | State::Established
         | State::FinOut
         | State::FinIn
@@ -164,9 +166,10 @@ fn reset_is_valid(state: State, segment: &Segment, window: &Window) -> bool {
     }
 }
 
-/// How far a segment may run ahead of what its sender sent before and still move the mark: more
-/// than any usual receive window, far less than the 2^31 a blind forger would like.
-pub const REACH: u32 = 1 << 24;
+/// How far a segment may run ahead of what its sender sent before and still move the mark. Segments
+/// that pass move it one by one, so this is what may be lost at once, not a window; a forger who
+/// knows no sequence number has one chance in 4,096 to be within it.
+pub const REACH: u32 = 1 << 20;
 
 /// End of the highest sequence number sent, after one more segment.
 #[inline(always)]
@@ -180,7 +183,9 @@ pub fn advance(sent: u32, segment: &Segment) -> u32 {
 #[must_use]
 pub fn step(state: State, direction: Direction, segment: &Segment, window: &Window) -> State {
     if segment.has(flags::RST) {
-        return if reset_is_valid(state, segment, window) { State::Reset } else { state };
+        // A connection that both ends have closed stays closed: what is late must not revive it.
+        let ends = state != State::TimeWait && reset_is_valid(state, segment, window);
+        return if ends { State::Reset } else { state };
     }
     match direction {
         Direction::Out => step_out(state, segment),

@@ -48,8 +48,8 @@ pub struct Owner {
     pub addr: Ipv4,
     /// Inside port.
     pub port: u16,
-    /// Always zero.
-    pub reserved: u16,
+    /// Bits of [`crate::flow::flag`]: `HOST` when this host itself holds the port.
+    pub flags: u16,
 }
 record!(Owner, 12);
 

@@ -39,7 +39,8 @@ impl Conversation {
         };
         self.state = step(self.state, from, &segment, &window);
         if flags & RST == 0 {
-            let first = flags & SYN != 0;
+            let begins = flags & SYN != 0 && matches!(self.state, State::SynSent | State::SynRecv);
+            let first = begins || self.sent[me] == 0;
             self.sent[me] = if first { segment.end } else { advance(self.sent[me], &segment) };
             if flags & ACK != 0 {
                 self.acknowledged[me] = ack;
@@ -99,6 +100,24 @@ fn a_reset_after_data_in_flight_counts() {
 }
 
 #[test]
+fn a_server_that_takes_back_its_syn_resets_the_handshake() {
+    for seq in [500, 0x9000_0000] {
+        let mut tcp = Conversation::opened();
+        tcp.says(In, SYN | ACK, seq, 101, 0);
+        assert_eq!(tcp.says(In, RST, seq.wrapping_add(1), 0, 0), State::Reset, "seq {seq:#x}");
+    }
+}
+
+#[test]
+fn a_late_reset_does_not_revive_a_closed_connection() {
+    let mut tcp = Conversation::established();
+    tcp.says(Out, FIN | ACK, 101, 501, 0);
+    tcp.says(In, FIN | ACK, 501, 102, 0);
+    assert_eq!(tcp.says(In, RST, 502, 0, 0), State::TimeWait);
+    assert_eq!(tcp.says(Out, ACK, 102, 502, 0), State::TimeWait);
+}
+
+#[test]
 fn traffic_after_a_reset_restores_the_connection() {
     let mut tcp = Conversation::established();
     tcp.says(In, RST, 501, 0, 0);
@@ -136,6 +155,14 @@ proptest! {
         tcp.says(from, ACK, start, if from_in { 101 } else { 501 }, data);
         prop_assume!(seq < start || seq > start + data);
         prop_assert_eq!(tcp.says(from, RST, seq, 0, 0), State::Established);
+    }
+
+    #[test]
+    fn rfc5961_a_forged_syn_does_not_open_the_window_for_a_reset(seq: u32) {
+        let mut tcp = Conversation::established();
+        tcp.says(In, SYN, seq.wrapping_sub(1), 0, 0);
+        prop_assume!(seq != 501 && seq.wrapping_sub(501) >= REACH);
+        prop_assert_eq!(tcp.says(In, RST, seq, 0, 0), State::Established);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
 /// Counts the packet's end, as the packets it is on the wire.
 #[inline(always)]
 pub fn tally(frame: &Frame, packet: &Packet, reason: Reason) {
-    maps::count(reason, frame.segments(), frame.wire_bytes(0, packet.payload));
+    maps::count(reason, frame.on_wire(0, packet.payload, frame.length()));
 }
 
 /// Says a decision at one level. `reason` and `hook` are numbers here, because text tables do not

@@ -8,7 +8,7 @@ use vnet_common::{
     policy::{Config, config_flag},
     port::WORDS,
     tcp::State,
-    translate::{Endpoint, pool},
+    translate::pool,
 };
 
 use crate::{
@@ -74,16 +74,7 @@ fn examine(ticket: &Ticket, config: &Config) {
         let _ = flow::enqueue(&ticket.key, ticket.number);
         return;
     }
-    let endpoint = Endpoint {
-        addr: ticket.key.saddr,
-        port: ticket.key.sport,
-        proto: ticket.key.proto,
-        outside: entry.outside(),
-    };
-    let port = entry.target().sport;
-    if flow::forget(&ticket.key, &entry.twin(ticket.key.proto)) {
-        translate::release(&endpoint, port);
-    }
+    translate::end(&ticket.key, entry);
 }
 
 /// When the connection last saw a packet that keeps it alive.

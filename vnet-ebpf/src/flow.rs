@@ -51,8 +51,7 @@ pub fn forward(
         | Kind::Fragment
         | Kind::Other => follow(&entry, packet.key.proto, direction),
     }
-    let bytes = frame.wire_bytes(packet.l3, packet.payload);
-    entry.count(frame.segments(), bytes, clock::now());
+    entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), clock::now());
     rewrite::apply(frame, packet, &target)
 }
 
@@ -69,13 +68,13 @@ fn follow(entry: &Entry, proto: u8, direction: Direction) {
 fn follow_tcp(entry: &Entry, segment: &Segment, direction: Direction) {
     let state = entry.state().unwrap_or(State::PickedUp);
     let quiet = state == State::Established && !segment.has(flags::SYN | flags::FIN | flags::RST);
-    if !quiet {
-        step(entry, segment, direction, state);
-    }
+    let state = if quiet { state } else { step(entry, segment, direction, state) };
     if segment.has(flags::RST) {
         return;
     }
-    let sent = if segment.has(flags::SYN) || entry.packets() == 0 {
+    // A SYN says where numbers begin, but only in a handshake: later, anybody could say so.
+    let begins = matches!(state, State::SynSent | State::SynRecv) && segment.has(flags::SYN);
+    let sent = if begins || entry.packets() == 0 {
         segment.end
     } else {
         tcp::advance(entry.sent(), segment)
@@ -86,7 +85,7 @@ fn follow_tcp(entry: &Entry, segment: &Segment, direction: Direction) {
 
 /// Where the state may change: rarely, so it has a stack frame of its own.
 #[inline(never)]
-fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
+fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) -> State {
     let twin = Entry::find(&entry.twin(proto::TCP));
     let (expected, receiver_sent) = twin.map_or((0, 0), |twin| (twin.acknowledged(), twin.sent()));
     let window = Window { sent: entry.sent(), expected, receiver_sent };
@@ -94,6 +93,7 @@ fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
     if next != state {
         set_state(entry, twin, next);
     }
+    next
 }
 
 /// Both entries of a connection say the same.
@@ -135,15 +135,15 @@ pub fn remember(opening: &Opening) -> Result<(), Refusal> {
     flow.direction = Direction::In as u8;
     (flow.saddr, flow.daddr) = (key.daddr, key.saddr);
     (flow.sport, flow.dport) = (key.dport, key.sport);
-    let made = Entry::insert(&twin, &flow);
-    if made.is_err() || !enqueue(key, ticket) {
-        if made.is_ok() {
-            Entry::remove(&twin);
-        }
-        Entry::remove(key);
-        return Err(Refusal::Full);
+    let mut made = Entry::insert(&twin, &flow);
+    if made.is_ok() && !enqueue(key, ticket) {
+        Entry::remove(&twin);
+        made = Err(Refusal::Full);
     }
-    Ok(())
+    if made.is_err() {
+        Entry::remove(key);
+    }
+    made
 }
 
 /// Puts a connection's ticket at the tail of the expiry queue.

@@ -71,6 +71,8 @@ pub struct Packet {
     pub l4: u32,
     /// Offset of the payload: all before it are headers that every segment of a GSO packet has.
     pub payload: u32,
+    /// Offset of the packet's end: what follows is padding.
+    pub end: u32,
     /// TCP's part of the facts.
     pub segment: Segment,
 }
@@ -90,6 +92,7 @@ impl Packet {
         l3: 0,
         l4: 0,
         payload: 0,
+        end: 0,
         segment: Segment { flags: 0, seq: 0, ack: 0, end: 0 },
     };
 }
@@ -150,11 +153,13 @@ pub fn parse(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> R
     packet.l3 = l3;
     packet.l4 = l3 + ip.length;
     packet.payload = packet.l4;
+    packet.end = if ip.total == 0 { length } else { l3 + ip.total };
     if ip.fragment {
         packet.kind = Kind::Fragment;
+        first_fragment(bytes, packet, &ip);
         return Ok(());
     }
-    let end = if ip.total == 0 { length } else { l3 + ip.total };
+    let end = packet.end;
     match ip.proto {
         proto::TCP => tcp(bytes, packet, end),
         proto::UDP => udp(bytes, packet, end),
@@ -162,6 +167,18 @@ pub fn parse(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> R
         _ => Some(()),
     }
     .ok_or(Reason::Malformed)
+}
+
+/// Ports of a first fragment, which tell whom it is for. A later one has none.
+#[inline(always)]
+fn first_fragment(bytes: &impl Bytes, packet: &mut Packet, ip: &Ipv4Header) {
+    if ip.later_fragment || !matches!(ip.proto, proto::TCP | proto::UDP) {
+        return;
+    }
+    if let Some([ports]) = bytes.words::<1>(packet.l4) {
+        packet.key.sport = first(ports);
+        packet.key.dport = second(ports);
+    }
 }
 
 #[inline(always)]
@@ -213,16 +230,17 @@ fn icmp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
     Some(())
 }
 
-/// Ports of a quoted packet: all of a transport header that a quote surely holds (RFC 792).
+/// Ports of a quoted packet: all of a transport header that a quote surely holds (RFC 792). An ICMP
+/// packet must be a `query`.
 #[inline(always)]
-pub fn quoted_ports(bytes: &impl Bytes, proto: u8, l4: u32) -> Option<(u16, u16)> {
+pub fn quoted_ports(bytes: &impl Bytes, proto: u8, l4: u32, query: Kind) -> Option<(u16, u16)> {
     let words: [u32; 2] = bytes.words(l4)?;
     match proto {
         proto::TCP | proto::UDP => Some((first(words[0]), second(words[0]))),
         proto::ICMP => {
             let kind = icmp_kind((u32::from_be(words[0]) >> 24) as u8);
             let id = first(words[1]);
-            matches!(kind, Kind::Query | Kind::Reply).then_some((id, id))
+            (kind == query).then_some((id, id))
         }
         _ => None,
     }

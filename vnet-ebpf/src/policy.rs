@@ -12,7 +12,7 @@ use vnet_common::{
 use crate::{
     flow,
     kernel::{
-        flows::Refusal,
+        flows::{Entry, Refusal},
         frame::Frame,
         maps,
         ports::Slot,
@@ -23,12 +23,20 @@ use crate::{
     translate,
 };
 
+/// Whether the flow's outside address is still one of the uplink's. An address that is gone cannot
+/// be answered; the next packet starts anew on the present one.
+#[inline(always)]
+#[must_use]
+pub fn still_ours(entry: &Entry, link: &Link) -> bool {
+    let addr = entry.target().saddr;
+    addr == link.addr || maps::source(addr) == Some(source::KEEP)
+}
+
 /// Admits a new flow outward and remembers it, or says why the packet goes otherwise.
 #[inline(always)]
 pub fn admit(frame: &Frame, packet: &Packet, link: &Link) -> Result<(), Reason> {
     let host = from_host(frame, packet, link)?;
     let state = if host { host_opens(frame, packet, link)? } else { inside_opens(packet)? };
-    let config = maps::config().ok_or(Reason::Unmanaged)?;
     let mut opening = Opening {
         key: packet.key,
         addr: link.addr,
@@ -38,9 +46,19 @@ pub fn admit(frame: &Frame, packet: &Packet, link: &Link) -> Result<(), Reason> 
         state,
         flags: if host { flag::HOST } else { 0 },
     };
-    translate::acquire(frame, &mut opening, config)?;
-    flow::remember(&opening).or_else(|refusal| {
-        translate::release(&opening.endpoint(), opening.port);
+    open(frame, &mut opening).map_err(|reason| {
+        // Others may have used up what there is; the host's own port needs no translation.
+        let own = host && !held_inside(link, packet.key.proto, packet.key.sport);
+        if own { Reason::Host } else { reason }
+    })
+}
+
+#[inline(always)]
+fn open(frame: &Frame, opening: &mut Opening) -> Result<(), Reason> {
+    let config = maps::config().ok_or(Reason::Unmanaged)?;
+    translate::acquire(frame, opening, config)?;
+    flow::remember(opening).or_else(|refusal| {
+        translate::release(opening.outside, opening.key.proto, opening.port);
         match refusal {
             // Another CPU made the same flow at this moment: it will be found.
             Refusal::Exists => Ok(()),
@@ -55,7 +73,7 @@ pub fn admit(frame: &Frame, packet: &Packet, link: &Link) -> Result<(), Reason> 
 fn from_host(frame: &Frame, packet: &Packet, link: &Link) -> Result<bool, Reason> {
     let key = &packet.key;
     if key.saddr == link.addr {
-        return Ok(true);
+        return if unicast(key.daddr) { Ok(true) } else { Err(Reason::Host) };
     }
     let arrived = frame.arrived_on();
     if arrived == 0 && key.saddr == [0; 4] {
@@ -83,10 +101,8 @@ fn inside_source(arrived: u32, addr: Ipv4) -> Option<u32> {
 fn inside_opens(packet: &Packet) -> Result<State, Reason> {
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
-        // In mid-connection: after a restart, connections whose port is kept go on.
-        Kind::Tcp if packet.segment.has(flags::SYN | flags::FIN | flags::RST) => {
-            Err(Reason::TcpNoFlow)
-        }
+        Kind::Tcp if packet.segment.has(flags::SYN | flags::RST) => Err(Reason::TcpNoFlow),
+        // In mid-connection: after a restart, connections whose port is kept go on or end.
         Kind::Tcp => Ok(State::PickedUp),
         Kind::Udp | Kind::Query => Ok(State::Unreplied),
         Kind::Reply | Kind::OtherIcmp | Kind::Error => Err(Reason::IcmpType),
@@ -114,20 +130,27 @@ fn host_opens(frame: &Frame, packet: &Packet, link: &Link) -> Result<State, Reas
     }
 }
 
-/// A connected UDP socket is found only by its own peer, and a port held by an inside host cannot
-/// be the host's as well: both need a mapping.
+/// A connected UDP socket is found only by its own peer, and what this host forwards under its own
+/// address (another NAT's traffic) has no socket at all: both need a mapping. An open socket needs
+/// one only where an inside host has this very conversation.
 #[inline(always)]
 fn needs_mapping(frame: &Frame, packet: &Packet, link: &Link) -> bool {
     let key = &packet.key;
-    held_inside(link, key.proto, key.sport)
-        || socket::receiver(frame, &key.reversed()) == Socket::Connected
+    if frame.arrived_on() != 0 {
+        return true;
+    }
+    match socket::receiver(frame, &key.reversed()) {
+        Socket::Connected => true,
+        Socket::Bound => Entry::find(&key.reversed()).is_some(),
+        Socket::None => held_inside(link, key.proto, key.sport),
+    }
 }
 
 /// Whether an inside host holds this port of the outside address.
 #[inline(always)]
 fn held_inside(link: &Link, proto: u8, port: u16) -> bool {
     let slot = pool::number(link.outside as u8, proto).and_then(|pool| Slot::find(pool, port));
-    slot.is_some_and(|slot| slot.held() && !slot.is_host(link.addr))
+    slot.is_some_and(|slot| slot.held() && !slot.of_host())
 }
 
 /// What becomes of an ICMP error on its way out that quotes no known flow.
@@ -150,12 +173,14 @@ pub fn unwanted(frame: &Frame, packet: &Packet, link: &Link) -> Reason {
         return if unicast(key.daddr) { Reason::NotOurs } else { Reason::Multicast };
     }
     let held = match packet.kind {
-        Kind::Fragment => return Reason::FragmentIn,
-        Kind::Tcp | Kind::Udp => held_inside(link, key.proto, key.dport),
+        // Of fragments only the first has ports, and only with it the host would answer.
+        Kind::Tcp | Kind::Udp | Kind::Fragment => held_inside(link, key.proto, key.dport),
         Kind::Query | Kind::Reply | Kind::Error | Kind::OtherIcmp | Kind::Other => false,
     };
     if held && socket::receiver(frame, key) == Socket::None {
         Reason::Filtered
+    } else if packet.kind == Kind::Fragment {
+        Reason::FragmentIn
     } else {
         Reason::Unsolicited
     }

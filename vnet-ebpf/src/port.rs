@@ -151,9 +151,18 @@ impl Set {
             found = lowest(groups);
             words = self.index(found).load();
         }
+        if words == 0 {
+            return None;
+        }
         let word = found * 64 + lowest(words);
         let bits = self.word(word).load();
-        (words != 0 && bits != 0).then(|| join(word, bits))
+        if bits == 0 {
+            // It was emptied since; or it was marked while it was being emptied, and nobody has
+            // looked again.
+            self.close(word);
+            return None;
+        }
+        Some(join(word, bits))
     }
 
     /// A port of the set within `range`: the first from `start` on, else the first.

@@ -12,7 +12,7 @@ use vnet_common::{
 
 use crate::{
     checksum::Change,
-    packet::{Bytes, Ipv4Header, Packet, quoted_ports},
+    packet::{Bytes, Ipv4Header, Kind, Packet, quoted_ports},
     rewrite::{Field, Patch, addresses},
 };
 
@@ -25,18 +25,25 @@ pub struct Quote {
     pub l3: u32,
     /// Offset of its transport header.
     pub l4: u32,
+    /// Offset of the error's end: no more of it is quoted.
+    pub end: u32,
 }
 
 /// Reads what the error quotes; `None` when it is not something that could have been translated.
+/// `end` is the one that may have been: of ICMP, only a query went out, and only a reply came in.
 #[inline(always)]
-pub fn read(bytes: &impl Bytes, error: &Packet) -> Option<Quote> {
+pub fn read(bytes: &impl Bytes, error: &Packet, end: End) -> Option<Quote> {
     let l3 = error.l4 + 8;
     let ip = Ipv4Header::read(bytes, l3)?;
-    if ip.later_fragment {
+    let l4 = l3 + ip.length;
+    if ip.later_fragment || l4 + 8 > error.end {
         return None;
     }
-    let l4 = l3 + ip.length;
-    let (sport, dport) = quoted_ports(bytes, ip.proto, l4)?;
+    let query = match end {
+        End::Source => Kind::Query,
+        End::Destination => Kind::Reply,
+    };
+    let (sport, dport) = quoted_ports(bytes, ip.proto, l4, query)?;
     let key = FlowKey {
         saddr: ip.saddr,
         daddr: ip.daddr,
@@ -45,7 +52,7 @@ pub fn read(bytes: &impl Bytes, error: &Packet) -> Option<Quote> {
         proto: ip.proto,
         reserved: [0; 3],
     };
-    Some(Quote { key, l3, l4 })
+    Some(Quote { key, l3, l4, end: error.end })
 }
 
 /// Which end of the quoted packet changes.
@@ -89,6 +96,9 @@ fn inner_checksum(frame: &mut impl Patch, quote: &Quote, change: Change) -> Resu
         proto::UDP => quote.l4 + 6,
         _ => quote.l4 + 2,
     };
+    if offset + 2 > quote.end {
+        return Ok(Change::NONE);
+    }
     let Some(old) = frame.half(offset) else { return Ok(Change::NONE) };
     if quote.key.proto == proto::UDP && old == 0 {
         return Ok(Change::NONE);

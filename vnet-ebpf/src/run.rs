@@ -16,7 +16,7 @@ use crate::{
     packet::{self, Kind, Packet},
     policy,
     quote::{self, End},
-    rewrite,
+    rewrite, translate,
 };
 
 /// Bytes of an Ethernet header.
@@ -67,8 +67,11 @@ fn outward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reason, Re
     }
     let device = frame.device();
     let entry = match flow::known(packet, Direction::Out, device) {
-        Some(entry) => entry,
-        None => {
+        Some(entry) if policy::still_ours(&entry, link) => entry,
+        outdated => {
+            if let Some(entry) = outdated {
+                translate::end(&packet.key, entry);
+            }
             policy::admit(frame, packet, link)?;
             flow::known(packet, Direction::Out, device).ok_or(Reason::MappingRace)?
         }
@@ -96,7 +99,7 @@ fn inward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reason, Rea
 /// all that is off the steady path: a program and what it calls share 512 bytes of stack.
 #[inline(never)]
 fn error_outward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reason, Reason> {
-    let quoted = quote::read(frame, packet);
+    let quoted = quote::read(frame, packet, End::Destination);
     let found = quoted.and_then(|quote| Some((quote, Entry::find(&quote.key.reversed())?)));
     let Some((quote, entry)) =
         found.filter(|(_, entry)| entry.serves(Direction::Out, frame.device()))
@@ -112,7 +115,7 @@ fn error_outward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reas
 /// An error about a packet that went out: it goes to whoever sent that packet.
 #[inline(never)]
 fn error_inward(frame: &mut Frame, packet: &Packet, link: &Link) -> Result<Reason, Reason> {
-    let quoted = quote::read(frame, packet);
+    let quoted = quote::read(frame, packet, End::Source);
     let found = quoted.and_then(|quote| Some((quote, Entry::find(&quote.key.reversed())?)));
     let Some((quote, entry)) =
         found.filter(|(_, entry)| entry.serves(Direction::In, frame.device()))

@@ -8,9 +8,10 @@ use vnet_common::{
 };
 
 use crate::{
+    flow,
     kernel::{
         self, clock,
-        flows::{Refusal, insert_mapping, mapping, remove_mapping},
+        flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping},
         frame::Frame,
         ports::{self, Slot},
         socket::{self, Socket},
@@ -24,64 +25,85 @@ const IDENTIFIERS: Range = Range { min: 0, max: u16::MAX };
 /// Ports tried for one packet. More than one is needed only where a host's socket owns what was
 /// found, which is then set aside, or where another CPU claimed it first.
 const TRIES: u32 = 256;
+/// Only every so many tries a set is believed to be empty: one that others change at this moment
+/// may hide what it has from a single look.
+const LOOKS: u64 = 4;
 
 /// Gives the opening its port, with one more use: that of its mapping, else of a new one. Not
 /// inlined: it is off the steady path and needs a stack frame of its own.
 #[inline(never)]
 pub fn acquire(frame: &Frame, opening: &mut Opening, config: &Config) -> Result<(), Reason> {
-    opening.port = port_of(frame, opening, config)?;
-    Ok(())
-}
-
-#[inline(always)]
-fn port_of(frame: &Frame, opening: &Opening, config: &Config) -> Result<u16, Reason> {
     let endpoint = opening.endpoint();
     let number = pool::number(opening.outside, endpoint.proto).ok_or(Reason::Protocol)?;
     if let Some(found) = mapping(&endpoint) {
-        return join(number, &endpoint, found);
+        return join(frame, opening, number, found.port);
     }
     let pool = ports::pool(number).ok_or(Reason::PortsExhausted)?;
     let port = choose(frame, opening, config, number, pool).ok_or(Reason::PortsExhausted)?;
     let slot = Slot::find(number, port).ok_or(Reason::PortsExhausted)?;
-    slot.give(&endpoint);
     let new = Mapping { addr: opening.addr, port, reserved: 0, created: clock::now() };
     match insert_mapping(&endpoint, &new) {
-        Ok(()) => Ok(port),
+        Ok(()) => {
+            // Until now the mapping had no uses, and nobody could join it.
+            slot.give(opening);
+            opening.port = port;
+            Ok(())
+        }
         Err(refusal) => {
-            // The last use is this one: nobody else can have found the slot by the mapping.
-            let _ = slot.leave();
             pool.free.add(port);
-            Err(match refusal {
-                // Another CPU made it at this moment; the next packet finds it.
-                Refusal::Exists => Reason::MappingRace,
-                Refusal::Full => Reason::FlowsFull,
-            })
+            match refusal {
+                // Another CPU made it at this moment.
+                Refusal::Exists => {
+                    let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
+                    join(frame, opening, number, found.port)
+                }
+                Refusal::Full => Err(Reason::FlowsFull),
+            }
         }
     }
 }
 
+/// One more use of the mapping that is there. A socket of this host may have the same port towards
+/// another destination since before the mapping was made; its conversations are not for sale.
 #[inline(always)]
-fn join(number: u32, endpoint: &Endpoint, found: &Mapping) -> Result<u16, Reason> {
-    let slot = Slot::find(number, found.port).ok_or(Reason::MappingRace)?;
-    if slot.join() {
-        if slot.is_of(endpoint) {
-            return Ok(found.port);
-        }
-        release(endpoint, found.port);
+fn join(frame: &Frame, opening: &mut Opening, number: u32, port: u16) -> Result<(), Reason> {
+    let slot = Slot::find(number, port).ok_or(Reason::MappingRace)?;
+    if !slot.join() {
+        return Err(Reason::MappingRace);
     }
-    Err(Reason::MappingRace)
+    let ours = slot.holder() == (opening.key.saddr, opening.key.sport);
+    if ours && (opening.by_host() || !is_sockets(frame, opening, port)) {
+        opening.port = port;
+        return Ok(());
+    }
+    release(opening.outside, opening.key.proto, port);
+    Err(if ours { Reason::SocketClash } else { Reason::MappingRace })
 }
 
 /// Gives back one use; with the last one the mapping ends and the port rests.
 #[inline(always)]
-pub fn release(endpoint: &Endpoint, port: u16) {
-    let Some(number) = pool::number(endpoint.outside, endpoint.proto) else { return };
+pub fn release(outside: u8, proto: u8, port: u16) {
+    let Some(number) = pool::number(outside, proto) else { return };
     let Some(slot) = Slot::find(number, port) else { return };
+    let (addr, inside) = slot.holder();
     if slot.leave() {
-        remove_mapping(endpoint);
+        let endpoint = Endpoint { addr, port: inside, proto, outside };
+        if mapping(&endpoint).is_some_and(|mapping| mapping.port == port) {
+            remove_mapping(&endpoint);
+        }
         if let Some(pool) = ports::pool(number) {
             pool.resting.add(port);
         }
+    }
+}
+
+/// Ends a connection: removes both entries and gives back its use of the mapping. Not inlined, as
+/// all that is off the steady path.
+#[inline(never)]
+pub fn end(key: &FlowKey, entry: Entry) {
+    let (outside, port) = (entry.outside(), entry.target().sport);
+    if flow::forget(key, &entry.twin(key.proto)) {
+        release(outside, key.proto, port);
     }
 }
 
@@ -124,7 +146,7 @@ enum Stage {
 }
 
 /// One try; returns 1 when the search is over.
-extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
+extern "C" fn look(turn: u64, search: &mut Search<'_>) -> i64 {
     let Some(pool) = ports::pool(search.number) else { return 1 };
     let set = match search.stage {
         Stage::Own => None,
@@ -139,7 +161,7 @@ extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
         }
         Some(set) => match set.any(search.range, clock::random() as u16) {
             Some(port) => (port, set.claim(port)),
-            None => return next_stage(search),
+            None => return nothing(turn, search),
         },
     };
     if claimed && is_sockets(search.frame, search.opening, port) {
@@ -155,13 +177,18 @@ extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
 #[inline(always)]
 fn claim_own(pool: &Pool, search: &Search<'_>) -> bool {
     let key = &search.opening.key;
-    let again = Slot::find(search.number, key.sport).is_some_and(|slot| slot.is_host(key.saddr));
+    let again =
+        Slot::find(search.number, key.sport).is_some_and(|slot| slot.holder().0 == key.saddr);
     search.range.contains(key.sport) && pool.claim(key.sport, again)
 }
 
-/// Nothing there: looks elsewhere, or ends the search.
+/// Nothing there: looks again, then elsewhere, or ends the search. (The turn is asked rather than a
+/// count kept: the verifier would walk the loop once for each value of it.)
 #[inline(always)]
-fn next_stage(search: &mut Search<'_>) -> i64 {
+fn nothing(turn: u64, search: &mut Search<'_>) -> i64 {
+    if turn % LOOKS != LOOKS - 1 {
+        return 0;
+    }
     match search.stage {
         Stage::Own | Stage::Free => search.stage = Stage::Rested,
         Stage::Rested => search.stage = Stage::Resting,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vnet_common::account::Reason;
 use vnet_ebpf::{
     packet::{Kind, Packet, parse},
-    quote,
+    quote::{self, End},
 };
 
 const A: [u8; 4] = [10, 0, 0, 2];
@@ -112,7 +112,7 @@ proptest! {
         let mut packet = Packet::UNKNOWN;
         if parse(&buffer, &mut packet, start, buffer.0.len() as u32).is_ok() {
             prop_assert!(packet.payload as usize <= buffer.0.len());
-            let _ = quote::read(&buffer, &packet);
+            let _ = quote::read(&buffer, &packet, End::Source);
         }
     }
 
@@ -122,7 +122,7 @@ proptest! {
         error.extend(&body);
         let buffer = frame(1, B, A, &[], &error);
         let packet = look(&buffer).unwrap();
-        if let Some(quote) = quote::read(&buffer, &packet) {
+        if let Some(quote) = quote::read(&buffer, &packet, End::Destination) {
             prop_assert!(matches!(quote.key.proto, 1 | 6 | 17));
             prop_assert!(quote.l4 as usize + 8 <= buffer.0.len());
             prop_assert_eq!(quote.key.saddr.as_slice(), &body[12..16]);

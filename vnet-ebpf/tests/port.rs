@@ -91,6 +91,32 @@ fn claims_under_contention_are_exclusive_and_lose_nothing() {
     assert_eq!(drain(set, Range { min: 0, max: 65535 }, 0).len(), 65536);
 }
 
+#[test]
+fn a_free_port_is_not_hidden_by_those_that_come_and_go() {
+    let set = &Set::from(&PortSet::EMPTY);
+    set.add(40_000);
+    let stop = AtomicU32::new(0);
+    let range = Range { min: 1024, max: 65535 };
+    thread::scope(|scope| {
+        for port in [30_000, 50_000] {
+            let stop = &stop;
+            scope.spawn(move || {
+                while stop.load(Ordering::Relaxed) == 0 {
+                    set.add(port);
+                    set.claim(port);
+                }
+            });
+        }
+        // As the datapath does: one look may miss what changes under it, not several in a row.
+        for _ in 0..200_000 {
+            let found = (0..16).find_map(|_| set.any(range, 29_000));
+            assert!(found.is_some(), "port 40000 was free all the time");
+        }
+        stop.store(1, Ordering::Relaxed);
+    });
+    assert_eq!(drain(set, range, 1024), [40_000]);
+}
+
 proptest! {
     #[test]
     fn it_behaves_as_a_plain_set(

@@ -2,7 +2,8 @@
 //!
 //! BPF has atomic instructions, but Rust's target for it declares none, so they are written out
 //! here. On the host the same methods are the standard library's atomics, so that what is built on
-//! them can be tested under threads. All are sequentially consistent.
+//! them can be tested under threads. Whatever changes a number and returns what it was, and
+//! `publish`, orders all that comes before and after it; a load does not.
 
 use core::cell::UnsafeCell;
 
@@ -112,11 +113,16 @@ mod imp {
             unsafe { self.0.get().read_volatile() }
         }
 
-        /// Writes it.
+        /// Writes it after all that was written before.
         #[inline(always)]
-        pub fn store(&self, value: u32) {
-            // SAFETY: an aligned 32-bit store is one instruction.
-            unsafe { self.0.get().write_volatile(value) }
+        pub fn publish(&self, value: u32) {
+            // SAFETY: as in `fetch64`.
+            unsafe {
+                asm!(
+                    "{value} = xchg32_32({at} + 0, {value})",
+                    at = in(reg) self.0.get(), value = inout(wreg) value => _
+                );
+            }
         }
 
         /// Subtracts one and returns what it was.
@@ -202,8 +208,8 @@ mod imp {
             self.std().load(SeqCst)
         }
 
-        /// Writes it.
-        pub fn store(&self, value: u32) {
+        /// Writes it after all that was written before.
+        pub fn publish(&self, value: u32) {
             self.std().store(value, SeqCst);
         }
 

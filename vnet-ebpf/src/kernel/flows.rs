@@ -20,6 +20,7 @@ use vnet_common::{
 
 use super::{
     atomic::Atomic64,
+    frame::Wire,
     maps::{NO_PREALLOC, SIZED_BY_LOADER},
 };
 use crate::rewrite::Target;
@@ -198,7 +199,7 @@ impl Entry {
 
     /// Counts what passed, and when.
     #[inline(always)]
-    pub fn count(&self, packets: u32, bytes: u64, now: u64) {
+    pub fn count(&self, wire: Wire, now: u64) {
         let flow = self.0.as_ptr();
         // SAFETY: live, aligned fields that are only ever added to, atomically.
         let (all_packets, all_bytes) = unsafe {
@@ -207,8 +208,8 @@ impl Entry {
                 &*addr_of!((*flow).bytes).cast::<Atomic64>(),
             )
         };
-        all_packets.add(u64::from(packets));
-        all_bytes.add(bytes);
+        all_packets.add(u64::from(wire.packets));
+        all_bytes.add(wire.bytes);
         set!(self, last_seen, now);
     }
 }

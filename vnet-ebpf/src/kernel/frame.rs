@@ -84,33 +84,46 @@ impl Frame {
         u16::from_be(unsafe { (*self.skb()).protocol } as u16)
     }
 
-    /// Whether a VLAN tag travels beside the frame.
+    /// Whether a VLAN's tag travels beside the frame. A tag with VLAN 0 only carries a priority
+    /// (IEEE 802.1Q): the frame belongs to this device.
     #[inline(always)]
     #[must_use]
     pub fn tagged(&self) -> bool {
         // SAFETY: as in `device`.
-        unsafe { (*self.skb()).vlan_present != 0 }
+        unsafe { (*self.skb()).vlan_present != 0 && (*self.skb()).vlan_tci & 0xfff != 0 }
     }
 
-    /// Packets this one is on the wire: a GSO packet is cut into that many.
+    /// What this packet is on the wire, where a GSO packet is cut into segments that each have a
+    /// copy of the headers. `from` and `end` bound what counts, `payload` is where headers end.
     #[inline(always)]
     #[must_use]
-    pub fn segments(&self) -> u32 {
+    pub fn on_wire(&self, from: u32, payload: u32, end: u32) -> Wire {
         // SAFETY: as in `device`.
-        unsafe { (*self.skb()).gso_segs }.max(1)
+        let (size, told) = unsafe { ((*self.skb()).gso_size, (*self.skb()).gso_segs) };
+        let packets = match (size, told) {
+            (0, _) => 1,
+            // A virtual machine's packet has not been counted yet (SKB_GSO_DODGY).
+            (size, 0 | 1) => (self.length().saturating_sub(payload).div_ceil(size)).max(1),
+            (_, told) => told,
+        };
+        let headers = u64::from(payload.saturating_sub(from));
+        Wire {
+            packets,
+            bytes: u64::from(end.saturating_sub(from)) + u64::from(packets - 1) * headers,
+        }
     }
 }
 
-impl Frame {
-    /// Bytes on the wire from offset `from` of each packet on; every segment of a GSO packet has
-    /// its own copy of the headers, which end at `payload`.
-    #[inline(always)]
-    #[must_use]
-    pub fn wire_bytes(&self, from: u32, payload: u32) -> u64 {
-        let copies = u64::from(self.segments() - 1);
-        u64::from(self.length() - from) + copies * u64::from(payload.saturating_sub(from))
-    }
+/// Packets and bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// Packets.
+    pub packets: u32,
+    /// Bytes of them that count.
+    pub bytes: u64,
+}
 
+impl Frame {
     /// Address of `size` bytes at `offset`, which is at most [`REACH`], if they are linear.
     #[inline(always)]
     fn linear(&self, offset: u32, size: usize) -> Option<usize> {

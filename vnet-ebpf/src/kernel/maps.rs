@@ -1,5 +1,6 @@
 //! What the control plane writes, and the counters it reads.
 
+use super::frame::Wire;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
@@ -55,13 +56,13 @@ pub fn source(addr: Ipv4) -> Option<u32> {
 
 /// Counts an end.
 #[inline(always)]
-pub fn count(reason: Reason, packets: u32, bytes: u64) {
+pub fn count(reason: Reason, wire: Wire) {
     if let Some(counter) = COUNTERS.get_ptr_mut(reason as u32) {
         // SAFETY: this CPU's own entry, and a program of this hook is not interrupted by another
         // on the same CPU while it holds it.
         unsafe {
-            (*counter).packets += u64::from(packets);
-            (*counter).bytes += bytes;
+            (*counter).packets += u64::from(wire.packets);
+            (*counter).bytes += wire.bytes;
         }
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! All unsafe code of the programs is here, behind functions that are safe to call.
 //!
-//! A map entry that was found stays readable until the program ends, even if it is removed
-//! meanwhile (RCU). Entries are plain integers that other CPUs and the control plane may change at
+//! A map entry that was found stays readable until the program ends (RCU), but one that is removed
+//! meanwhile may already be another's: the kernel reuses elements at once. A flow is removed only
+//! after it was idle for its whole timeout, so that takes a packet in the very microsecond of its
+//! expiry. What must never be mistaken, the owners of ports, is therefore in an array, whose slots
+//! are never reused. Entries are plain integers that other CPUs and the control plane may change at
 //! any time: they are read and written one field at a time, and counted up atomically.
 #![expect(unsafe_code, reason = "this is the fence: helpers and map values are raw pointers")]
 

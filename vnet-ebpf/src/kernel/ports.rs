@@ -5,12 +5,13 @@ use core::ptr::{NonNull, addr_of, addr_of_mut};
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use vnet_common::{
     Ipv4,
+    flow::flag,
     port::PortPool,
-    translate::{Endpoint, Owner, owner_index, pool},
+    translate::{Owner, owner_index, pool},
 };
 
 use super::atomic::Atomic32;
-use crate::port::Pool;
+use crate::{opening::Opening, port::Pool};
 
 /// Room for every outside address an instance can have.
 #[btf_map(name = "owners")]
@@ -53,35 +54,36 @@ impl Slot {
         self.uses().load() != 0
     }
 
-    /// Whether `endpoint` holds the port, or was the last one to.
+    /// Address and port of who holds the port, or was the last one to.
     #[inline(always)]
     #[must_use]
-    pub fn is_of(&self, endpoint: &Endpoint) -> bool {
+    pub fn holder(&self) -> (Ipv4, u16) {
         let owner = self.0.as_ptr();
         // SAFETY: live fields; the holder of the port's bit is the only one who writes them.
-        let (addr, port) =
-            unsafe { (addr_of!((*owner).addr).read(), addr_of!((*owner).port).read()) };
-        addr == endpoint.addr && port == endpoint.port
+        unsafe { (addr_of!((*owner).addr).read(), addr_of!((*owner).port).read()) }
     }
 
-    /// Whether the host with this address holds the port, or was the last one to.
+    /// Whether this host itself holds the port, or was the last one to.
     #[inline(always)]
     #[must_use]
-    pub fn is_host(&self, addr: Ipv4) -> bool {
-        // SAFETY: as in `is_of`.
-        unsafe { addr_of!((*self.0.as_ptr()).addr).read() == addr }
+    pub fn of_host(&self) -> bool {
+        // SAFETY: as in `holder`.
+        unsafe { addr_of!((*self.0.as_ptr()).flags).read() & u16::from(flag::HOST) != 0 }
     }
 
-    /// Gives the port to `endpoint` with one use. Only who claimed the port's bit may call it.
+    /// Gives the port to the opening's endpoint, with one use. Only who claimed the port's bit may
+    /// call it. The uses are raised last, and by an instruction that orders: who sees them sees
+    /// the holder.
     #[inline(always)]
-    pub fn give(&self, endpoint: &Endpoint) {
+    pub fn give(&self, opening: &Opening) {
         let owner = self.0.as_ptr();
-        // SAFETY: as in `is_of`; the caller holds the bit, so nobody else writes.
+        // SAFETY: as in `holder`; the caller holds the bit, so nobody else writes.
         unsafe {
-            addr_of_mut!((*owner).addr).write(endpoint.addr);
-            addr_of_mut!((*owner).port).write(endpoint.port);
+            addr_of_mut!((*owner).addr).write(opening.key.saddr);
+            addr_of_mut!((*owner).port).write(opening.key.sport);
+            addr_of_mut!((*owner).flags).write(u16::from(opening.flags & flag::HOST));
         }
-        self.uses().store(1);
+        self.uses().publish(1);
     }
 
     /// One more flow uses the mapping; `false` when it has just ended.
