@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "direct,kernel,nft,vnet")]
     pub contenders: Vec<Contender>,
     /// Works to do
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "udp,bulk,latency,connect")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "udp,latency,connect,bulk")]
     pub works: Vec<work::Kind>,
     /// Take short samples: to see that it works, not how fast it is
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::summary::{Measure, Report, Standing};
-use super::table::number;
+use super::table::{number, spread};
 
 const WIDTH: u32 = 860;
 const MARGIN: u32 = 20;
@@ -33,7 +33,12 @@ pub(crate) fn of(report: &Report) -> String {
          viewBox=\"0 0 {WIDTH} {height}\">\n<style>{STYLE}</style>\n\
          <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n"
     );
-    text(&mut svg, (MARGIN, 28), "head", "How many times as good as nftables masquerade");
+    text(
+        &mut svg,
+        (MARGIN, 28),
+        "head",
+        "How many times as good as nftables masquerade: longer is better",
+    );
     text(&mut svg, (MARGIN, 48), "faint", &format!("{}", report.machine));
     let mut y = TOP;
     for measure in &report.measures {
@@ -47,15 +52,14 @@ fn draw(svg: &mut String, measure: &Measure, top: u32) -> u32 {
     let title = format!("{} ({}, {better} is better)", measure.title, measure.unit);
     text(svg, (MARGIN, top + 16), "title", &title);
     let first = top + TITLE - 10;
-    let mut y = first;
-    for standing in &measure.contenders {
-        bar(svg, standing, y);
-        y += LINE;
-    }
-    let x = f64::from(BARS) + ONCE;
+    let lines = u32::try_from(measure.contenders.len()).unwrap_or(0);
+    let (x, last) = (f64::from(BARS) + ONCE, first + lines * LINE);
     // Writing to a string cannot fail.
-    let _ = writeln!(svg, r#"<path class="once" d="M{x} {first}V{}"/>"#, y - (LINE - BAR));
-    y + 10
+    let _ = writeln!(svg, r#"<path class="once" d="M{x} {first}V{}"/>"#, last - (LINE - BAR));
+    for (standing, y) in measure.contenders.iter().zip((first..).step_by(LINE as usize)) {
+        bar(svg, standing, y);
+    }
+    last + 10
 }
 
 fn bar(svg: &mut String, standing: &Standing, y: u32) {
@@ -74,7 +78,8 @@ fn bar(svg: &mut String, standing: &Standing, y: u32) {
     let cut = if times > LONGEST { "» " } else { "" };
     let ratio = standing.times_nft.map_or(String::new(), |times| format!("{times:.2}x · "));
     let value = number(standing.median);
-    let words = format!("{cut}{ratio}{value} · ±{:.0} %", standing.spread_percent / 2.0);
+    let spread = spread(standing).map_or(String::new(), |spread| format!(" · {spread}"));
+    let words = format!("{cut}{ratio}{value}{spread}");
     let x = f64::from(BARS) + length + 8.0;
     text(svg, (x as u32, y + 13), "faint", &words);
 }

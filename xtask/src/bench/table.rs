@@ -11,8 +11,12 @@ pub(crate) fn of(report: &Report) -> String {
         text += &paragraph(measure);
     }
     let rounds = report.rounds;
-    text += &format!("\nMedians of {rounds} rounds. \"2.00x nft\" is twice as good as nftables, ");
-    text += "whatever is measured.\nSpread is from the smallest value to the largest.\n";
+    text += "\n\"2.00x nft\" is twice as good as nftables, whatever is measured.\n";
+    if rounds > 1 {
+        text += &format!(
+            "Medians of {rounds} rounds; spread: from the smallest value to the largest.\n"
+        );
+    }
     if report.quick {
         text += "These samples were short (--quick): they show that it works, not how fast.\n";
     }
@@ -30,10 +34,16 @@ fn paragraph(measure: &Measure) -> String {
 }
 
 fn line(standing: &Standing) -> String {
-    let Standing { title, median, spread_percent, .. } = standing;
     let times = standing.times_nft.map_or(String::new(), |times| format!("{times:.2}x nft"));
-    let value = number(*median);
-    format!("  {title:<20}{value:>10}{times:>12}   spread {spread_percent:>3.0} %")
+    let (title, value) = (&standing.title, number(standing.median));
+    let spread = spread(standing).unwrap_or_default();
+    format!("  {title:<20}{value:>10}{times:>12}   {spread}").trim_end().to_owned()
+}
+
+/// How far the values lie apart, if there are several.
+pub(super) fn spread(standing: &Standing) -> Option<String> {
+    let several = standing.values.len() > 1;
+    several.then(|| format!("spread {:.0} %", standing.spread_percent))
 }
 
 /// A number with as many digits as tell something.
