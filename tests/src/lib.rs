@@ -8,6 +8,7 @@
 //! Promise: tests run in parallel in one process, touch nothing of the host's own network, leave
 //! nothing behind even when they panic, and say by name what they could not test here ([`crate::skip!`]).
 
+pub mod bench;
 pub mod btf;
 pub mod counters;
 pub mod datapath;

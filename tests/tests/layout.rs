@@ -111,7 +111,7 @@ fn rows() -> [Row; 9] {
         flows(),
         pools(),
         ("mappings", Some(endpoint), record!(Mapping { addr, port, reserved, created })),
-        ("owners", None, record!(Owner { uses, addr, port, reserved })),
+        ("owners", None, record!(Owner { uses, addr, port, flags })),
         ("counters", None, record!(Counter { packets, bytes })),
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
         ("sources", None, record!(Source { action })),
