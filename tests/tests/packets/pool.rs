@@ -125,7 +125,7 @@ fn a_mapping_that_is_just_ending_is_not_joined() {
     datapath.out(&datagram(), Reason::MappingRace);
     assert_eq!((datapath.flows(), datapath.owner(proto::UDP, 5555).uses), (0, 0));
     // The port has gone to another meanwhile.
-    let taken = Owner { uses: 1, addr: OTHER.ip().octets(), port: 1, reserved: 0 };
+    let taken = Owner { uses: 1, addr: OTHER.ip().octets(), port: 1, flags: 0 };
     datapath.array("owners").set(owner_index(1, 5555), taken, 0).expect("an entry for every port");
     datapath.out(&datagram(), Reason::MappingRace);
     assert_eq!(datapath.owner(proto::UDP, 5555), taken, "its new owner keeps it");

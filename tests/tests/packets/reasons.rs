@@ -1,6 +1,8 @@
 //! No end of a packet is forgotten: for every reason there is a packet that meets it, and nothing
 //! else is counted then.
 
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+
 use vnet_common::account::Reason;
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
@@ -16,19 +18,24 @@ const NOT_BY_TEST_RUN: [(Reason, &str); 2] = [
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
+/// Somebody on the uplink's own network.
+const NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 9), 53);
+
 /// A frame about to be tried.
 struct Try {
     hook: Hook,
     context: Context,
     frame: Vec<u8>,
+    /// What must stay open meanwhile.
+    held: Option<UdpSocket>,
 }
 
 fn out(datapath: &Datapath, packet: &Packet) -> Option<Try> {
-    Some(Try { hook: Hook::Out, context: datapath.forwarded(), frame: packet.bytes() })
+    Some(Try { hook: Hook::Out, context: datapath.forwarded(), frame: packet.bytes(), held: None })
 }
 
 fn back(datapath: &Datapath, packet: &Packet) -> Option<Try> {
-    Some(Try { hook: Hook::In, context: datapath.own(), frame: packet.bytes() })
+    Some(Try { hook: Hook::In, context: datapath.own(), frame: packet.bytes(), held: None })
 }
 
 /// Brings a fresh datapath to where the frame it returns must meet that end; nothing where none
@@ -102,6 +109,12 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             datapath.out(&datagram(), Reason::NatOut);
             out(datapath, &datagram().from(OTHER))
         }
+        Reason::SocketClash => {
+            datapath.out(&datagram().to(SECOND), Reason::NatOut);
+            let socket = datapath.netns.udp(outside(4000));
+            socket.connect(NEIGHBOUR).expect("the uplink's neighbour has a route");
+            Some(Try { held: Some(socket), ..out(datapath, &datagram().to(NEIGHBOUR))? })
+        }
         Reason::MappingRace => {
             let ending = Mapping { addr: OUTSIDE.octets(), port: 5555, ..Mapping::default() };
             let mut mappings = datapath.hash::<Endpoint, Mapping>("mappings");
@@ -131,7 +144,7 @@ fn meet(end: Reason) {
     let tried = provoke(&mut datapath, end);
     let excuse = NOT_BY_TEST_RUN.iter().find(|(excused, _)| *excused == end);
     assert_eq!(tried.is_none(), excuse.is_some(), "{} needs a packet or an excuse", end.name());
-    if let Some(Try { hook, context, frame }) = tried {
+    if let Some(Try { hook, context, frame, held: _held }) = tried {
         datapath.judged_frame(hook, &context, &frame, end);
     }
 }
