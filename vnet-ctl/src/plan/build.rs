@@ -1,6 +1,6 @@
 //! The plan that makes an instance, or changes a running one in place.
 
-use vnet_common::policy::{Config, link_flag};
+use vnet_common::policy::{Config, Sysctl, link_flag};
 
 use super::remove::{clsact_goes, link_of};
 use super::step::{Plan, Step};
@@ -24,9 +24,11 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
         // From here on the instance is complete; what follows is remembered in it.
         plan.push(Step::WriteConfig(wanted.config), Step::WriteConfig(fresh.config));
     }
-    forwarding(&mut plan, wanted, before, host);
+    remember(&mut plan, wanted, before);
     programs(&mut plan, wanted, before);
     hooks(&mut plan, wanted, before, host);
+    // Nobody from inside is forwarded before there is somebody to translate.
+    forward(&mut plan, wanted, before, host);
     drop_rest(&mut plan, wanted, before, host);
     if found.is_some() && (!plan.steps.is_empty() || !same_config(&wanted.config, &before.config)) {
         // Last: the datapath sees the new epoch only when everything it stands for is there.
@@ -58,17 +60,28 @@ fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     }
 }
 
+/// The sysctls that are not remembered yet.
+fn new_sysctls<'a>(
+    wanted: &'a Instance,
+    before: &Instance,
+) -> impl Iterator<Item = (&'a String, &'a Sysctl)> {
+    wanted.sysctls.iter().filter(|(name, _)| !before.sysctls.contains_key(*name))
+}
+
 /// Everything is remembered before `ip_forward` is written, because that resets the others.
-fn forwarding(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
-    let new = wanted.sysctls.iter().filter(|(name, _)| !before.sysctls.contains_key(*name));
-    for (name, sysctl) in new.clone() {
+fn remember(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    for (name, sysctl) in new_sysctls(wanted, before) {
         plan.push(Step::RememberSysctl(name.clone(), *sysctl), Step::ForgetSysctl(name.clone()));
     }
+}
+
+fn forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
     if host.sysctls.get(IP_FORWARD) != Some(&0) {
         return;
     }
     // Undone last to first: ip_forward falls back to 0, then those that forwarded alone rise.
-    for (name, sysctl) in new.filter(|(name, _)| name.as_str() != IP_FORWARD) {
+    let others = new_sysctls(wanted, before).filter(|(name, _)| name.as_str() != IP_FORWARD);
+    for (name, sysctl) in others {
         plan.push(
             Step::SetSysctl(name.clone(), sysctl.set),
             Step::SetSysctl(name.clone(), sysctl.before),

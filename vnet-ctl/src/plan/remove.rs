@@ -12,21 +12,19 @@ use crate::state::{Host, IP_FORWARD, Instance, Way};
 #[must_use]
 pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
     let mut plan = Plan::default();
+    let here = found.config.netns == host.netns;
+    // First of all: nobody from inside is forwarded any more when nothing translates.
+    match heir {
+        _ if !here => plan.warnings.extend(out_of_reach(found)),
+        Some(heir) => hand_sysctls(&mut plan, found, heir),
+        None => put_back_sysctls(&mut plan, found, host),
+    }
     for (index, hook) in found.hooks.keys() {
         let way = Way::of(&link_of(found, *index), *hook);
         plan.push_final(Step::Detach(*index, *hook, way));
     }
-    let here = found.config.netns == host.netns;
-    if here {
-        for index in found.links.keys().filter(|index| clsact_goes(found, **index, host)) {
-            plan.push_final(Step::RemoveClsact(*index));
-        }
-        match heir {
-            Some(heir) => hand_sysctls(&mut plan, found, heir),
-            None => put_back_sysctls(&mut plan, found, host),
-        }
-    } else {
-        plan.warnings.extend(out_of_reach(found));
+    for index in found.links.keys().filter(|index| here && clsact_goes(found, **index, host)) {
+        plan.push_final(Step::RemoveClsact(*index));
     }
     if found.programs.is_some() {
         plan.push_final(Step::UnpinPrograms);

@@ -56,16 +56,17 @@ fn position(plan: &Plan, what: impl Fn(&Step) -> bool) -> usize {
 }
 
 #[test]
-fn tables_are_filled_before_anything_is_attached() {
+fn tables_are_filled_then_hooks_attached_then_packets_forwarded() {
     let plan = settle(&mut world(host(true, 0, 0)), &wish(Words::default()));
     let attach = position(&plan, |step| matches!(step, Step::Attach(..)));
-    assert!(plan.steps[attach..].iter().all(|p| matches!(p.step, Step::Attach(..))));
     let config = position(&plan, |step| matches!(step, Step::WriteConfig(_)));
     let sources = position(&plan, |step| matches!(step, Step::PutSource(..)));
     let remember = position(&plan, |step| matches!(step, Step::RememberSysctl(..)));
     let set = position(&plan, |step| matches!(step, Step::SetSysctl(..)));
     let load = position(&plan, |step| matches!(step, Step::LoadPrograms { .. }));
-    assert!(sources < config && config < remember && remember < set && set < load);
+    assert!(sources < config && config < remember && remember < load && load < attach);
+    assert!(attach < set, "nobody is forwarded untranslated");
+    assert!(plan.steps[set..].iter().all(|p| matches!(p.step, Step::SetSysctl(..))));
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn removal_is_the_reverse_and_puts_everything_back() {
     let detach = position(&plan, |step| matches!(step, Step::Detach(..)));
     let sysctl = position(&plan, |step| matches!(step, Step::SetSysctl(..)));
     let maps = position(&plan, |step| matches!(step, Step::RemoveMaps));
-    assert!(detach < sysctl && sysctl < maps);
+    assert!(sysctl < detach && detach < maps, "nobody is forwarded untranslated");
     world.run(&plan);
     assert_eq!((world.instance, world.host.sysctls), (None, before.sysctls));
 }
