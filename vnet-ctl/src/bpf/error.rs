@@ -11,6 +11,9 @@ use thiserror::Error;
 
 use crate::exit::Exit;
 
+/// Lines of the verifier's log that are worth an error message: the reason, and the sums.
+const LAST_WORDS: usize = 3;
+
 /// What went wrong.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -40,7 +43,7 @@ pub enum Error {
     #[error("cannot load the eBPF object: {0}")]
     Object(Box<EbpfError>),
     /// The verifier or the kernel refused a program.
-    #[error("the kernel refuses program {program}: {source}")]
+    #[error("the kernel refuses program {program}: {}", brief(source))]
     Program {
         /// The program.
         program: &'static str,
@@ -136,6 +139,17 @@ impl Error {
     }
 }
 
+/// Why a program is refused, without the pages that the verifier writes before it says so.
+fn brief(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("; ");
+    format!("{io_error}; the verifier ends with: {last} (all of it: VNET_LOG=debug)")
+}
+
 /// Whether the kernel said EPERM. (EACCES is what the verifier says of a program it refuses.)
 fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
     let here = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(1);
@@ -161,6 +175,8 @@ pub(super) fn is_absent(error: &MapError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::VerifierLog;
+
     use super::*;
 
     #[test]
@@ -173,5 +189,17 @@ mod tests {
         };
         assert_eq!(program(1), Exit::Permission);
         assert_eq!(program(13), Exit::Unsupported);
+    }
+    #[test]
+    fn of_the_verifiers_pages_the_last_words_are_told() {
+        let pages: String = (0..1000).map(|line| format!("{line}: (85) call\n")).collect();
+        let verifier_log = VerifierLog::new(pages + "R1 invalid mem access\n\nprocessed 9 insns\n");
+        let io_error = io::Error::from_raw_os_error(13);
+        let told = brief(&ProgramError::LoadError { io_error, verifier_log });
+        assert!(
+            told.contains("999: (85) call; R1 invalid mem access; processed 9 insns"),
+            "{told}"
+        );
+        assert!(!told.contains("998"), "{told}");
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use aya::maps::MapError;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
+use tracing::debug;
 
 use super::error::Error;
 use super::object::OBJECT;
@@ -71,7 +72,10 @@ impl Loaded {
     fn load_program(&mut self, name: &'static str) -> Result<u64, Error> {
         let program = self.program(name)?;
         let loaded = program.load().and_then(|()| program.info());
-        let info = loaded.map_err(|source| Error::Program { program: name, source: source.into() });
+        let info = loaded.map_err(|source| {
+            debug!("{source}");
+            Error::Program { program: name, source: source.into() }
+        });
         Ok(info?.tag())
     }
 
