@@ -68,12 +68,14 @@ fn follow(entry: &Entry, proto: u8, direction: Direction) {
 fn follow_tcp(entry: &Entry, segment: &Segment, direction: Direction) {
     let state = entry.state().unwrap_or(State::PickedUp);
     let quiet = state == State::Established && !segment.has(flags::SYN | flags::FIN | flags::RST);
-    let state = if quiet { state } else { step(entry, segment, direction, state) };
+    if !quiet {
+        step(entry, segment, direction, state);
+    }
     if segment.has(flags::RST) {
         return;
     }
     // A SYN says where numbers begin, but only in a handshake: later, anybody could say so.
-    let begins = matches!(state, State::SynSent | State::SynRecv) && segment.has(flags::SYN);
+    let begins = segment.has(flags::SYN) && entry.in_handshake();
     let sent = if begins || entry.packets() == 0 {
         segment.end
     } else {
@@ -85,7 +87,7 @@ fn follow_tcp(entry: &Entry, segment: &Segment, direction: Direction) {
 
 /// Where the state may change: rarely, so it has a stack frame of its own.
 #[inline(never)]
-fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) -> State {
+fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
     let twin = Entry::find(&entry.twin(proto::TCP));
     let (expected, receiver_sent) = twin.map_or((0, 0), |twin| (twin.acknowledged(), twin.sent()));
     let window = Window { sent: entry.sent(), expected, receiver_sent };
@@ -93,7 +95,6 @@ fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) ->
     if next != state {
         set_state(entry, twin, next);
     }
-    next
 }
 
 /// Both entries of a connection say the same.

@@ -35,28 +35,36 @@ const LOOKS: u64 = 4;
 pub fn acquire(frame: &Frame, opening: &mut Opening, config: &Config) -> Result<(), Reason> {
     let endpoint = opening.endpoint();
     let number = pool::number(opening.outside, endpoint.proto).ok_or(Reason::Protocol)?;
-    if let Some(found) = mapping(&endpoint) {
-        return join(frame, opening, number, found.port);
+    if mapping(&endpoint).is_none() && make(frame, opening, config, number)? {
+        return Ok(());
     }
+    let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
+    join(frame, opening, number, found.port)
+}
+
+/// Makes a mapping with one use; `false` when another CPU made it at this moment.
+#[inline(always)]
+fn make(
+    frame: &Frame,
+    opening: &mut Opening,
+    config: &Config,
+    number: u32,
+) -> Result<bool, Reason> {
     let pool = ports::pool(number).ok_or(Reason::PortsExhausted)?;
     let port = choose(frame, opening, config, number, pool).ok_or(Reason::PortsExhausted)?;
     let slot = Slot::find(number, port).ok_or(Reason::PortsExhausted)?;
     let new = Mapping { addr: opening.addr, port, reserved: 0, created: clock::now() };
-    match insert_mapping(&endpoint, &new) {
+    match insert_mapping(&opening.endpoint(), &new) {
         Ok(()) => {
             // Until now the mapping had no uses, and nobody could join it.
             slot.give(opening);
             opening.port = port;
-            Ok(())
+            Ok(true)
         }
         Err(refusal) => {
             pool.free.add(port);
             match refusal {
-                // Another CPU made it at this moment.
-                Refusal::Exists => {
-                    let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
-                    join(frame, opening, number, found.port)
-                }
+                Refusal::Exists => Ok(false),
                 Refusal::Full => Err(Reason::FlowsFull),
             }
         }
@@ -205,8 +213,9 @@ fn range(protocol: u8, config: &Config) -> Range {
     }
 }
 
-/// Whether a socket of this host would receive the answers sent to `port`.
-#[inline(always)]
+/// Whether a socket of this host would receive the answers sent to `port`. Not inlined, so that the
+/// verifier forgets on which way it came here.
+#[inline(never)]
 fn is_sockets(frame: &Frame, opening: &Opening, port: u16) -> bool {
     let answer = FlowKey {
         saddr: opening.key.daddr,

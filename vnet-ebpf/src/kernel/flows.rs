@@ -128,6 +128,15 @@ impl Entry {
         State::from_number(get!(self, state))
     }
 
+    /// Whether a TCP handshake is under way. (Asked of the map and not remembered from the step: the
+    /// verifier would walk what follows once for each state.)
+    #[inline(always)]
+    #[must_use]
+    pub fn in_handshake(&self) -> bool {
+        let state = get!(self, state);
+        state == State::SynSent as u8 || state == State::SynRecv as u8
+    }
+
     /// Changes the state of this direction's entry.
     #[inline(always)]
     pub fn set_state(&self, state: State) {

@@ -99,13 +99,10 @@ impl Frame {
     #[must_use]
     pub fn on_wire(&self, from: u32, payload: u32, end: u32) -> Wire {
         // SAFETY: as in `device`.
-        let (size, told) = unsafe { ((*self.skb()).gso_size, (*self.skb()).gso_segs) };
-        let packets = match (size, told) {
-            (0, _) => 1,
-            // A virtual machine's packet has not been counted yet (SKB_GSO_DODGY).
-            (size, 0 | 1) => (self.length().saturating_sub(payload).div_ceil(size)).max(1),
-            (_, told) => told,
-        };
+        let size = unsafe { (*self.skb()).gso_size };
+        // Computed, because a virtual machine's packet has not been counted yet (SKB_GSO_DODGY).
+        let packets =
+            if size == 0 { 1 } else { self.length().saturating_sub(payload).div_ceil(size).max(1) };
         let headers = u64::from(payload.saturating_sub(from));
         Wire {
             packets,
