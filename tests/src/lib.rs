@@ -21,6 +21,7 @@ pub mod packet;
 pub mod ping;
 pub mod sentry;
 pub mod skip;
+pub mod snapshot;
 pub mod socket;
 pub mod test_run;
 pub mod vnetctl;

@@ -1,11 +1,13 @@
 //! Running the real `vnetctl` and reading what it said.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The longest a command may take before it counts as hung.
@@ -143,6 +145,34 @@ pub struct Running {
 }
 
 impl Running {
+    /// The lines it prints from now on, as they come.
+    ///
+    /// # Panics
+    /// When they are being read already.
+    pub fn lines(&mut self) -> mpsc::Receiver<String> {
+        let stdout = self.child.stdout.take().expect("its lines are read once");
+        let (said, heard) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens any more: the story has ended.
+                if said.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        heard
+    }
+
+    /// Asks it to end as Ctrl-C does, and waits.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn interrupt(mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).expect("a child of ours can be signalled");
+        self.child.wait().expect("a child of ours can be waited for")
+    }
+
     /// Ends it by force (SIGKILL), as a crash would.
     pub fn kill(mut self) {
         self.end();

@@ -1,0 +1,16 @@
+//! The command line, one story for each command and each refusal.
+//!
+//! What is refused says why in a sentence, ends with its documented exit code, and changes nothing;
+//! what is attached and detached leaves everything as it was ([`vnet_tests::snapshot`]).
+
+mod answers;
+mod attach;
+mod bpffs;
+mod detach;
+mod foreign;
+mod help;
+mod in_place;
+mod killed;
+mod refusal;
+mod scene;
+mod watch;
