@@ -117,6 +117,14 @@ impl Segment {
         self.flags & mask != 0
     }
 
+    /// A segment of a connection that has been established: it acknowledges, and neither opens nor
+    /// resets.
+    #[inline(always)]
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK
+    }
+
     /// A SYN that opens a connection.
     #[inline(always)]
     #[must_use]

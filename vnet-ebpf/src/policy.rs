@@ -5,7 +5,7 @@ use vnet_common::{
     account::Reason,
     flow::flag,
     policy::{Link, role, source},
-    tcp::{State, flags},
+    tcp::State,
     translate::pool,
 };
 
@@ -101,7 +101,7 @@ fn inside_source(arrived: u32, addr: Ipv4) -> Option<u32> {
 fn inside_opens(packet: &Packet) -> Result<State, Reason> {
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
-        Kind::Tcp if packet.segment.has(flags::SYN | flags::RST) => Err(Reason::TcpNoFlow),
+        Kind::Tcp if !packet.segment.continues() => Err(Reason::TcpNoFlow),
         // In mid-connection: after a restart, connections whose port is kept go on or end.
         Kind::Tcp => Ok(State::PickedUp),
         Kind::Udp | Kind::Query => Ok(State::Unreplied),

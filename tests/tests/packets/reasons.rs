@@ -57,7 +57,10 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             let left = datapath.out(&datagram(), Reason::NatOut);
             back(datapath, &left.error(HOP, IcmpKind::TIME_EXCEEDED, 8))
         }
-        Reason::Host => out(datapath, &Packet::udp(outside(5000), SERVER)),
+        Reason::Host => {
+            let context = datapath.own();
+            Some(Try { context, ..out(datapath, &Packet::udp(outside(5000), SERVER))? })
+        }
         Reason::Unsolicited => back(datapath, &known),
         Reason::NotOurs => back(datapath, &known.to("198.51.100.77:1")),
         Reason::Routed => out(datapath, &datagram().from("8.8.8.8:1")),

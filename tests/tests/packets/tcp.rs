@@ -151,9 +151,32 @@ fn a_connection_is_picked_up_in_its_middle_and_waits_for_confirmation() {
 }
 
 #[test]
+fn a_connection_that_was_idle_over_a_restart_can_be_closed() {
+    let mut connection = Connection::new();
+    connection.out(FIN | ACK, 1001, 5001, State::PickedUp);
+    connection.back(FIN | ACK, 5001, 1002, State::FinIn);
+}
+
+#[test]
+fn a_forged_syn_does_not_prepare_a_reset() {
+    let mut connection = Connection::established();
+    connection.back(SYN, 90_000_000, 0, State::Established);
+    connection.back(RST, 90_000_001, 0, State::Established);
+}
+
+#[test]
+fn a_late_reset_does_not_reopen_what_both_have_closed() {
+    let mut connection = Connection::established();
+    connection.out(FIN | ACK, 1001, 5001, State::FinOut);
+    connection.back(FIN | ACK, 5001, 1002, State::TimeWait);
+    connection.back(RST, 5002, 0, State::TimeWait);
+    connection.out(ACK, 1002, 5002, State::TimeWait);
+}
+
+#[test]
 fn what_neither_opens_nor_continues_makes_no_flow() {
     let mut datapath = Datapath::new();
-    for flags in [RST, RST | ACK, FIN | ACK, FIN, SYN | ACK, SYN | RST, SYN | FIN] {
+    for flags in [RST, RST | ACK, FIN, SYN | ACK, SYN | RST, SYN | FIN] {
         datapath.out(&Packet::tcp(CLIENT, SERVER, flags), Reason::TcpNoFlow);
     }
     assert_eq!(datapath.flows(), 0);
