@@ -41,6 +41,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     if Level::from_number(instance.config.log_level) < Level::Warn {
         return Err(Fault::LogOff(instance.name.to_string()).into());
     }
+    let mut stop = super::interrupts()?;
     let mut log = Log::open(&Pins::of(&instance.name))?;
     loop {
         for line in log.take() {
@@ -49,9 +50,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
-            stop = tokio::signal::ctrl_c() => {
-                return stop.map(|()| Exit::Ok).map_err(|error| Error::io("wait for Ctrl-C", error));
-            }
+            _ = stop.recv() => return Ok(Exit::Ok),
         }
     }
 }

@@ -17,6 +17,7 @@ mod watch;
 use std::io;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::Exit;
@@ -139,6 +140,11 @@ fn listen() {
 #[must_use]
 pub fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// Every Ctrl-C from now on, also those that come while nobody waits.
+fn interrupts() -> Result<Signal, Error> {
+    signal(SignalKind::interrupt()).map_err(|error| Error::io("listen for Ctrl-C", error))
 }
 
 /// The instance that was named, if one was.

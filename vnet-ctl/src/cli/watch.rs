@@ -19,7 +19,7 @@ use crate::reconcile::Error;
 /// Options of commands that can be watched.
 #[derive(Debug, clap::Args)]
 pub(super) struct Watch {
-    /// Show it again and again: a live view on a terminal (q ends it), else one snapshot after
+    /// Show it again and again: a live view on a terminal (q or Ctrl-C ends it), else one snapshot after
     /// the other (with -j a line of JSON each)
     #[arg(long)]
     pub(super) watch: bool,
@@ -63,6 +63,7 @@ pub(super) async fn watch(
         ratatui::restore();
         return ended.map(|()| Exit::Ok);
     }
+    let mut stop = super::interrupts()?;
     let mut last = None;
     loop {
         let since = last.map(|last: Instant| last.elapsed());
@@ -70,7 +71,10 @@ pub(super) async fn watch(
         let snapshot = take(since).await?;
         let Snapshot { title, text, json } = snapshot;
         output.write(&if output.json { json } else { format!("{title}\n{text}\n") })?;
-        tokio::time::sleep(interval).await;
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            _ = stop.recv() => return Ok(Exit::Ok),
+        }
     }
 }
 

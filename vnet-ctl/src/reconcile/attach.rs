@@ -97,7 +97,9 @@ fn remains<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
 pub(super) fn heir<'a>(found: &Instance, seen: &'a Seen) -> Option<&'a Instance> {
     seen.instances.iter().filter(|(name, _)| **name != found.name).find_map(
         |(_, other)| match other {
-            Found::Whole(other) if other.life(&seen.host) == Life::Here => Some(&**other),
+            Found::Whole(other) if other.life(&seen.host) == Life::Here && other.runs(None) => {
+                Some(&**other)
+            }
             Found::Whole(_) | Found::HalfMade(_) | Found::Other(..) => None,
         },
     )

@@ -91,12 +91,12 @@ fn others(
     wanted: Option<&Instance>,
     faults: &mut Vec<Fault>,
 ) {
-    if other.life(host) != Life::Here {
+    if other.life(host) != Life::Here || !other.runs(None) {
         return;
     }
     for device in devices(wish) {
         let index = host.by_name(device).map(|(index, _)| index);
-        if index.is_some_and(|index| other.links.contains_key(&index)) {
+        if index.is_some_and(|index| other.runs(Some(index))) {
             let (device, instance) = (device.to_owned(), name.to_string());
             faults.push(Fault::OtherInstance { device, instance });
         }

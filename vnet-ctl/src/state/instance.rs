@@ -84,6 +84,15 @@ impl Instance {
         Ports { min: self.config.port_min, max: self.config.port_max }
     }
 
+    /// Whether a program of it runs on that device, or on any when none is named. Without one it
+    /// keeps nobody from anything: it may be what is left of a namespace whose number was reused.
+    #[must_use]
+    pub fn runs(&self, on: Option<u32>) -> bool {
+        let mut hooks =
+            self.hooks.iter().filter(|((index, _), _)| on.is_none_or(|on| on == *index));
+        hooks.any(|(_, running)| *running != Running::Gone)
+    }
+
     /// Whether the hooks of a link are `clsact` filters.
     #[must_use]
     pub fn by_clsact(&self, index: u32) -> bool {

@@ -26,7 +26,7 @@ impl Instance {
     /// Whether and where it lives, as far as it can be told from `host`.
     #[must_use]
     pub fn life(&self, host: &Host) -> Life {
-        let runs = self.hooks.values().any(|running| *running != Running::Gone);
+        let runs = self.runs(None);
         if !runs && !self.hooks.is_empty() {
             return Life::Dead;
         }

@@ -83,6 +83,10 @@ fn another_instance_keeps_its_device_and_its_ports() {
     assert!(matches!(faults[0], Fault::OtherInstance { .. }));
     assert!(matches!(faults[1], Fault::Overlap { .. }));
     assert_eq!(faults.len(), 2);
+    let mut left = instance("other");
+    left.hooks.clear();
+    let faults = check(&wish, &host(), &instances(whole(left)), Some(&wanted));
+    assert_eq!(faults, [], "what runs nowhere is in nobody's way");
 }
 
 #[test]

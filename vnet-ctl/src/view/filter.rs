@@ -49,10 +49,12 @@ impl Filter {
     #[must_use]
     pub fn apply(&self, rows: Vec<FlowRow>) -> Vec<FlowRow> {
         let mut rows: Vec<_> = rows.into_iter().filter(|row| self.passes(row)).collect();
+        // Equal ones keep their places from one look to the next.
+        rows.sort_by_cached_key(|row| (row.first_seen, row.identity()));
         match self.by {
             Some(By::Packets) => rows.sort_by_key(|row| std::cmp::Reverse(row.packets())),
             Some(By::Bytes) => rows.sort_by_key(|row| std::cmp::Reverse(row.bytes())),
-            None => rows.sort_by(|a, b| b.age_s.total_cmp(&a.age_s)),
+            None => {}
         }
         rows.truncate(self.top.unwrap_or(usize::MAX));
         rows
@@ -81,7 +83,8 @@ mod tests {
             bytes_out: 0,
             packets_in: 0,
             bytes_in,
-            age_s: f64::from(sport),
+            first_seen: 10 - u64::from(sport) / 2,
+            age_s: 0.0,
             idle_s: 0.0,
             timeout_s: 300,
             left_s: 300.0,
@@ -99,7 +102,7 @@ mod tests {
         let ports = |filter: &Filter| -> Vec<u16> {
             filter.apply(rows.clone()).iter().map(|row| row.sport).collect()
         };
-        assert_eq!(ports(&Filter::default()), [3, 2, 1], "oldest first");
+        assert_eq!(ports(&Filter::default()), [2, 3, 1], "oldest first, then by address");
         assert_eq!(ports(&Filter { by: Some(By::Bytes), ..Filter::default() }), [2, 3, 1]);
         let top = Filter { by: Some(By::Packets), top: Some(1), ..Filter::default() };
         assert_eq!(ports(&top), [1]);

@@ -48,6 +48,9 @@ pub struct FlowRow {
     pub packets_in: u64,
     /// Bytes of them, from the IP header on.
     pub bytes_in: u64,
+    /// When it was made, nanoseconds of the datapath's clock: finer than its age, to order by.
+    #[serde(skip)]
+    pub first_seen: u64,
     /// Seconds since it was made.
     pub age_s: f64,
     /// Seconds since its last packet.
@@ -120,6 +123,7 @@ fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
         bytes_out: out.bytes,
         packets_in: back.packets,
         bytes_in: back.bytes,
+        first_seen: out.first_seen,
         age_s: seconds(now, out.first_seen),
         idle_s,
         timeout_s: timeout,
