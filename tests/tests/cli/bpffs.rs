@@ -61,7 +61,7 @@ fn somebody_who_keeps_the_lock_is_waited_for_and_then_named() {
     let scene = Scene::new();
     // On a bpffs of its own, so that the stories beside this one need not wait.
     let script = "mount -t bpf bpf /sys/fs/bpf && mkdir /sys/fs/bpf/vnet\n\
-        flock /sys/fs/bpf/vnet sleep 30 & sleep 0.3\n\
+        flock /sys/fs/bpf/vnet sleep 50 & sleep 0.3\n\
         vnetctl attach --nat up0; echo code $?";
     let outcome = without_bpffs(&scene.lab, script).says("code 11");
     outcome.complains("another vnetctl has held the lock");

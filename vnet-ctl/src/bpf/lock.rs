@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::error::Error;
 use super::pins::HOME;
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(30);
 /// How long a change is waited for by somebody who only looks.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Makes the directory if need be and takes the lock, waiting up to a minute for it.
+    /// Makes the directory if need be and takes the lock, waiting up to 30 s for it.
     ///
     /// # Errors
     /// When somebody else keeps it, or the directory cannot be made.

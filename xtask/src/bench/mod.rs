@@ -47,6 +47,18 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What `--quick` measures: enough to see that all of it works.
+    pub(crate) fn smoke() -> Self {
+        Self {
+            rounds: None,
+            flows: "1,1000".to_owned(),
+            contenders: "direct,kernel,nft,vnet".to_owned(),
+            works: "udp,latency,connect,bulk".to_owned(),
+            quick: true,
+            out: None,
+        }
+    }
+
     fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 1 } else { 5 })
     }
