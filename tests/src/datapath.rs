@@ -205,7 +205,7 @@ impl Datapath {
         let before = self.counters();
         let verdict = self.run_frame(hook, context, frame);
         let moved = self.counters().since(&before);
-        let segments = i128::from(context.gso.0.max(1));
+        let segments = i128::from(segments(context, frame));
         let wanted = std::iter::once((end.name().to_owned(), segments)).collect();
         assert_eq!(moved, wanted, "ends of {hook:?} {}, and the one expected", explain(frame));
         let action = match end.verdict() {
@@ -327,4 +327,14 @@ impl Default for Datapath {
 /// Whether a packet that meets this end has been changed.
 fn is_translation(end: Reason) -> bool {
     matches!(end, Reason::NatOut | Reason::NatIn | Reason::IcmpErrorOut | Reason::IcmpErrorIn)
+}
+
+/// How many packets a frame stands for on the wire.
+fn segments(context: &Context, frame: &[u8]) -> u32 {
+    let (_, size) = context.gso;
+    if size == 0 {
+        return 1;
+    }
+    let data = Packet::parse(frame).map_or(0, |packet| packet.data().len());
+    u32::try_from(data).expect("a frame is shorter than a page").div_ceil(size).max(1)
 }

@@ -25,6 +25,9 @@ const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// Longer than any frame, one that segmentation offload joined included.
 const BUFFER: usize = 1 << 17;
 
+/// Bytes that may wait to be heard.
+const QUEUE: libc::c_int = 64 << 20;
+
 /// An open packet socket on one device.
 #[derive(Debug)]
 pub struct Wire {
@@ -183,17 +186,9 @@ fn open(index: u32) -> io::Result<OwnedFd> {
     check(socket)?;
     // SAFETY: the kernel gave this descriptor a moment ago, and nobody else knows it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let on: libc::c_int = 1;
-    // SAFETY: pointer and length are those of `on`.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            PACKET_IGNORE_OUTGOING,
-            std::ptr::from_ref(&on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    })?;
+    set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+    // Root may have more than the usual limit: a burst must not go by unheard.
+    set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, QUEUE)?;
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: every_protocol,
@@ -212,6 +207,24 @@ fn open(index: u32) -> io::Result<OwnedFd> {
         )
     })?;
     Ok(socket)
+}
+
+fn set(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: pointer and length are those of `value`.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(&value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 use vnet_tests::instance;
 use vnet_tests::lab::{Lab, OUTSIDE, UPLINK};
+use vnet_tests::netns::Netns;
+use vnet_tests::vnetctl;
 
 use crate::scene::{Scene, attach, steps};
 
@@ -130,4 +132,35 @@ fn a_device_that_was_made_anew_is_attached_anew() {
     assert_eq!(scene.status()["health"], "ok");
     scene.lab.vnetctl(&["detach", UPLINK]).ok();
     assert_eq!(scene.lab.router.sysctl("net/ipv4/ip_forward").as_deref(), Some("0"));
+}
+
+#[test]
+fn an_instance_whose_namespace_is_gone_is_in_nobodys_way() {
+    let instance = instance::unique();
+    let program = vnetctl::program();
+    let attach = |netns: &Netns, name: &str| {
+        let words = ["attach", "--nat", UPLINK, "--instance", name];
+        vnetctl::run(netns.command(&program.to_string_lossy(), &words))
+    };
+    let router = || {
+        let netns = Netns::new("router");
+        netns.ip("link add up0 type veth peer name up0-peer");
+        netns.ip("link set up0 up");
+        vnet_tests::link::address(&netns, UPLINK, "198.51.100.1/24");
+        netns
+    };
+    let first = router();
+    attach(&first, &instance).ok();
+    drop(first);
+    // The kernel may give the new namespace all numbers of the one that is gone.
+    let second = router();
+    let other = instance::unique();
+    attach(&second, &other).ok();
+    let detach = ["detach", UPLINK, "--instance", &other];
+    vnetctl::run(second.command(&program.to_string_lossy(), &detach)).ok();
+    attach(&second, &instance).ok();
+    let detach = ["detach", UPLINK, "--instance", &instance];
+    vnetctl::run(second.command(&program.to_string_lossy(), &detach)).ok();
+    assert!(!instance::pins(&instance).exists());
+    assert_eq!(second.sysctl("net/ipv4/ip_forward").as_deref(), Some("0"));
 }

@@ -73,3 +73,28 @@ fn padding_of_a_short_frame_is_no_part_of_the_conversation() {
     let flow = datapath.flow(&key(&syn)).expect("the flow is there");
     assert_eq!(flow.seq_end, 11, "six bytes of padding are not data");
 }
+
+#[test]
+fn padding_is_not_counted() {
+    let mut datapath = Datapath::new();
+    let short = datagram().payload(b"ab");
+    let mut frame = short.bytes();
+    frame.resize(60, 0);
+    datapath.judged_frame(Hook::Out, &datapath.forwarded(), &frame, Reason::NatOut);
+    let flow = datapath.flow(&key(&short)).expect("the flow is there");
+    assert_eq!((flow.packets, flow.bytes), (1, 30), "IP, UDP and two bytes");
+}
+
+#[test]
+fn segments_that_nobody_has_counted_yet_are_counted() {
+    // As a virtual machine sends it: the size of segments, but not how many there are.
+    for (length, segments) in [(1000, 4), (1001, 5), (250, 1), (1, 1)] {
+        let mut datapath = Datapath::new();
+        let data = datagram().payload(&vec![9; length]);
+        let gso = Context { gso: (0, 250), ..datapath.forwarded() };
+        datapath.judged(Hook::Out, &gso, &data, Reason::NatOut);
+        let flow = datapath.flow(&key(&data)).expect("the flow is there");
+        let bytes = length as u64 + segments * 28;
+        assert_eq!((flow.packets, flow.bytes), (segments, bytes), "{length} bytes");
+    }
+}

@@ -3,7 +3,7 @@
 
 use vnet_common::account::Reason;
 use vnet_common::flow::flag;
-use vnet_tests::datapath::{Datapath, OUTSIDE};
+use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
 use vnet_tests::packet::{
     Body, Icmp, IcmpBody, IcmpKind, Packet, Protocol, Sum, TcpFlags, assert_valid,
 };
@@ -178,4 +178,26 @@ fn an_error_about_the_hosts_own_connection_stays_what_it_is() {
     let error = left.error(HOP, IcmpKind::TIME_EXCEEDED, 100);
     assert_eq!(datapath.back(&error, Reason::IcmpErrorIn), error);
     assert_valid(&error.bytes());
+}
+
+#[test]
+fn bytes_behind_the_packet_are_no_part_of_its_checksum() {
+    let (datapath, left) = moved(&datagram());
+    let mut frame = left.error(HOP, IcmpKind::PORT_UNREACHABLE, 8).bytes();
+    frame.extend([0x55; 7]);
+    let arrived = datapath.judged_frame(Hook::In, &datapath.own(), &frame, Reason::IcmpErrorIn);
+    let expected = datagram().error(HOP, IcmpKind::PORT_UNREACHABLE, 8);
+    assert_eq!(Packet::parse(&arrived), Ok(expected));
+}
+
+#[test]
+fn an_error_about_the_hosts_own_answer_is_not_a_clients() {
+    let datapath = Datapath::new();
+    datapath.out(&ping(7), Reason::NatOut);
+    // The server has pinged the router with the id the client uses; the router's reply met an error.
+    let reply = Packet::pong(OUTSIDE, *SERVER.ip(), 7);
+    datapath.host_out(&reply, Reason::Host);
+    datapath.back(&reply.error(HOP, IcmpKind::TIME_EXCEEDED, 8), Reason::Unsolicited);
+    let query = Packet::ping(OUTSIDE, *SERVER.ip(), 7);
+    datapath.back(&query.error(HOP, IcmpKind::TIME_EXCEEDED, 8), Reason::IcmpErrorIn);
 }

@@ -220,3 +220,12 @@ fn numbers_wrap_around() {
     assert_eq!(back.seq_end, 99);
     connection.back(RST, 50, 0, State::Reset);
 }
+
+#[test]
+fn a_server_may_refuse_after_it_has_greeted() {
+    let mut connection = Connection::new();
+    connection.out(SYN, 1000, 0, State::SynSent);
+    connection.back(SYN | ACK, 5000, 1001, State::SynRecv);
+    connection.back(RST, 4000, 0, State::SynRecv);
+    connection.back(RST, 5001, 0, State::Reset);
+}

@@ -5,7 +5,7 @@ use vnet_tests::lab::{self, Lab, UPLINK};
 use vnet_tests::link::Port;
 use vnet_tests::packet::{Packet, TcpFlags};
 use vnet_tests::ping::Pinger;
-use vnet_tests::socket::expect_silence;
+use vnet_tests::socket::{expect_silence, receive};
 use vnet_tests::wire::Wire;
 
 use crate::scene::{PORT, Scene, ask, outside, server};
@@ -90,5 +90,21 @@ fn a_tagged_frame_belongs_to_another_device() {
     });
     Counters::of(lab).assert_moved(&before, &[("nat_in", 1), ("vlan", 1)]);
     assert_eq!(lab.router.index(UPLINK), lab.uplink.index);
+    scene.end();
+}
+
+#[test]
+fn a_tag_that_only_tells_the_priority_changes_nothing() {
+    let scene = quiet();
+    let lab = &scene.lab;
+    let wire = Wire::open(&lab.server, &lab.server_port);
+    let client = scene.udp(0, 4000);
+    ask(&client, &lab.server.udp(server()));
+    let before = Counters::of(lab);
+    // 802.1Q: VLAN id 0 is no VLAN.
+    let tagged = Packet::udp(server(), outside(4000)).payload(b"urgent").vlan(0);
+    wire.send_packet(&tagged.frame(lab.server_port.mac, lab.uplink.mac));
+    assert_eq!(receive(&client).0, b"urgent");
+    Counters::of(lab).assert_moved(&before, &[("nat_in", 1)]);
     scene.end();
 }
