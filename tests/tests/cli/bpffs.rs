@@ -70,6 +70,23 @@ fn a_lock_is_waited_for() {
 }
 
 #[test]
+fn somebody_who_keeps_the_lock_is_named_in_the_end() {
+    if !can_unshare() {
+        vnet_tests::skip!("unshare (util-linux) cannot make mount and process namespaces here");
+    }
+    let scene = Scene::new();
+    // Those who only look do not wait as long, and are not refused.
+    let script = "mount -t bpf bpf /sys/fs/bpf && mkdir /sys/fs/bpf/vnet\n\
+        flock /sys/fs/bpf/vnet sleep 50 & sleep 0.3\n\
+        vnetctl flows; echo code $?\n\
+        vnetctl attach --nat up0; echo code $?";
+    let outcome = without_bpffs(&scene.lab, script);
+    assert_eq!(outcome.stdout, "code 10\ncode 11\n", "{outcome}");
+    outcome.complains("another vnetctl has held the lock");
+    scene.untouched();
+}
+
+#[test]
 fn ip_netns_exec_is_no_obstacle() {
     let scene = Scene::new();
     let program = vnetctl::program();

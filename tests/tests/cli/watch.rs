@@ -36,7 +36,7 @@ fn flows_are_shown_again_and_again() {
         }
     };
     assert_eq!(rows[0]["packets_out"], 1, "{rows}");
-    running.kill();
+    assert!(running.interrupt().success(), "Ctrl-C is a good end");
     scene.detach();
 }
 
@@ -50,7 +50,7 @@ fn counters_are_shown_again_and_again() {
     next(&lines);
     say(&scene);
     while next(&lines)[0]["packets"] != 1 {}
-    running.kill();
+    assert!(running.interrupt().success(), "Ctrl-C is a good end");
     scene.refuses(&["counters", "--watch", "--interval", "0"], 2, &["--interval 0"]);
     scene.detach();
 }
