@@ -120,12 +120,19 @@ impl Set {
     #[inline(always)]
     fn close(&self, word: usize) {
         let group = word / 64;
-        if self.index(group).and(!bit(word)) & !bit(word) == 0 {
-            self.top.and(!bit(group));
-        }
+        let left = self.index(group).and(!bit(word)) & !bit(word);
         if self.word(word).load() != 0 {
             self.index(group).or(bit(word));
         }
+        if left == 0 {
+            self.close_group(group);
+        }
+    }
+
+    /// Tells the top that a group of words is empty.
+    #[inline(always)]
+    fn close_group(&self, group: usize) {
+        self.top.and(!bit(group));
         if self.index(group).load() != 0 {
             self.top.or(bit(group));
         }
@@ -152,13 +159,14 @@ impl Set {
             words = self.index(found).load();
         }
         if words == 0 {
+            // It was emptied since, or whoever is emptying it has yet to say so here.
+            self.close_group(found);
             return None;
         }
         let word = found * 64 + lowest(words);
         let bits = self.word(word).load();
         if bits == 0 {
-            // It was emptied since; or it was marked while it was being emptied, and nobody has
-            // looked again.
+            // The same, a level below.
             self.close(word);
             return None;
         }
