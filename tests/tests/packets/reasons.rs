@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use vnet_common::account::Reason;
+use vnet_common::account::{Reason, Verdict};
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
 use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
@@ -38,9 +38,23 @@ fn back(datapath: &Datapath, packet: &Packet) -> Option<Try> {
     Some(Try { hook: Hook::In, context: datapath.own(), frame: packet.bytes(), held: None })
 }
 
+/// The frame without its last byte, so that it is shorter than its headers say.
+fn cut(tried: Option<Try>) -> Option<Try> {
+    let mut tried = tried?;
+    tried.frame.pop();
+    Some(tried)
+}
+
 /// Brings a fresh datapath to where the frame it returns must meet that end; nothing where none
 /// can. There is no wildcard: a new reason does not compile until it has its packet.
 fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
+    match end.verdict() {
+        Verdict::Pass => passing(datapath, end),
+        Verdict::Drop => refused(datapath, end),
+    }
+}
+
+fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
     let known = Packet::udp(SERVER, outside(4000));
     match end {
         Reason::NatOut => out(datapath, &datagram()),
@@ -50,8 +64,7 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::IcmpErrorOut => {
             datapath.out(&datagram(), Reason::NatOut);
-            let answer = Packet::udp(SERVER, CLIENT);
-            out(datapath, &answer.error(*CLIENT.ip(), IcmpKind::PORT_UNREACHABLE, 8))
+            refused(datapath, Reason::IcmpUnmatched)
         }
         Reason::IcmpErrorIn => {
             let left = datapath.out(&datagram(), Reason::NatOut);
@@ -75,15 +88,31 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::Multicast => back(datapath, &known.to("224.0.0.251:5353")),
         Reason::FragmentIn => back(datapath, &known.payload(&[1; 99]).fragments(64)[0]),
-        Reason::MalformedIn => {
-            let mut tried = back(datapath, &known)?;
-            tried.frame.pop();
-            Some(tried)
-        }
+        Reason::MalformedIn => cut(back(datapath, &known)),
         Reason::Unmanaged => {
             let context = Context { ifindex: datapath.inside.index, ..datapath.own() };
             Some(Try { context, ..out(datapath, &datagram())? })
         }
+        Reason::Vlan
+        | Reason::Fragment
+        | Reason::PrivateSource
+        | Reason::MulticastSource
+        | Reason::Protocol
+        | Reason::IcmpType
+        | Reason::TcpNoFlow
+        | Reason::Filtered
+        | Reason::IcmpUnmatched
+        | Reason::PortsExhausted
+        | Reason::FlowsFull
+        | Reason::SocketClash
+        | Reason::MappingRace
+        | Reason::Malformed
+        | Reason::Rewrite => None,
+    }
+}
+
+fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
+    match end {
         Reason::Fragment => out(datapath, &datagram().payload(&[1; 99]).fragments(64)[0]),
         Reason::PrivateSource => out(datapath, &datagram().from("192.168.0.2:1")),
         Reason::MulticastSource => out(datapath, &datagram().to("224.0.0.251:5353")),
@@ -94,16 +123,14 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         Reason::TcpNoFlow => out(datapath, &Packet::tcp(CLIENT, SERVER, TcpFlags::RST)),
         Reason::Filtered => {
             datapath.out(&datagram(), Reason::NatOut);
-            back(datapath, &known.from(SECOND))
+            back(datapath, &Packet::udp(SECOND, outside(4000)))
         }
         Reason::IcmpUnmatched => {
             let answer = Packet::udp(SERVER, CLIENT);
             out(datapath, &answer.error(*CLIENT.ip(), IcmpKind::PORT_UNREACHABLE, 8))
         }
         Reason::PortsExhausted => {
-            let mut config = vnet_common::policy::Config::DEFAULT;
-            (config.port_min, config.port_max) = (7000, 7000);
-            datapath.array("config").set(0, config, 0).expect("config has an entry");
+            *datapath = Datapath::plan().ports(7000, 7000).build();
             datapath.out(&datagram(), Reason::NatOut);
             out(datapath, &datagram().from(OTHER))
         }
@@ -124,12 +151,24 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             mappings.insert(endpoint(&datagram()), ending, 0).expect("mappings has room");
             out(datapath, &datagram())
         }
-        Reason::Malformed => {
-            let mut tried = out(datapath, &datagram())?;
-            tried.frame.pop();
-            Some(tried)
-        }
-        Reason::Vlan | Reason::Rewrite => None,
+        Reason::Malformed => cut(out(datapath, &datagram())),
+        Reason::Rewrite
+        | Reason::NatOut
+        | Reason::NatIn
+        | Reason::IcmpErrorOut
+        | Reason::IcmpErrorIn
+        | Reason::Host
+        | Reason::Unsolicited
+        | Reason::NotOurs
+        | Reason::Routed
+        | Reason::Inside
+        | Reason::Ipv6
+        | Reason::NotIp
+        | Reason::Vlan
+        | Reason::Multicast
+        | Reason::FragmentIn
+        | Reason::MalformedIn
+        | Reason::Unmanaged => None,
     }
 }
 

@@ -11,7 +11,13 @@ use vnet_tests::socket::PATIENCE;
 use crate::scene::{Scene, ask, exchange, outside, server, wait_until};
 
 /// Long enough for every look at tickets that are due, on the slowest guest.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(30);
+
+/// Seconds that are soon over, and still enough for a guest to run vnetctl.
+const SHORT: &str = "5";
+
+/// Half seconds that are longer than that.
+const TURNS: u32 = 16;
 
 fn of_proto(rows: &[Value], proto: &str) -> usize {
     rows.iter().filter(|row| row["proto"] == proto).count()
@@ -19,7 +25,7 @@ fn of_proto(rows: &[Value], proto: &str) -> usize {
 
 #[test]
 fn a_silent_flow_ends_with_its_mapping_and_its_port_rests() {
-    let words = ["--timeout-udp", "2", "--port-rest", "600"];
+    let words = ["--timeout-udp", SHORT, "--port-rest", "600"];
     let scene = Scene::of(Lab::plan().clients(2), &words);
     let remote = scene.lab.server.udp(server());
     assert_eq!(ask(&scene.udp(0, 4000), &remote), outside(4000));
@@ -48,26 +54,26 @@ fn a_port_that_has_rested_is_anybodys() {
 
 #[test]
 fn a_flow_that_talks_lives_on() {
-    let scene = Scene::of(Lab::plan(), &["--timeout-udp", "2"]);
+    let scene = Scene::of(Lab::plan(), &["--timeout-udp", SHORT]);
     let remote = scene.lab.server.udp(server());
     let client = scene.udp(0, 4000);
-    for _ in 0..12 {
+    for _ in 0..TURNS {
         ask(&client, &remote);
         sleep(Duration::from_millis(500));
     }
     let flows = scene.lab.flows();
     assert_eq!(flows.len(), 1);
-    assert_eq!(flows[0]["packets_out"], 12, "it is the first one still: {}", flows[0]);
+    assert_eq!(flows[0]["packets_out"], TURNS, "it is the first one still: {}", flows[0]);
     scene.end();
 }
 
 #[test]
 fn an_answer_alone_keeps_a_flow() {
-    let scene = Scene::of(Lab::plan(), &["--timeout-udp", "2"]);
+    let scene = Scene::of(Lab::plan(), &["--timeout-udp", SHORT]);
     let remote = scene.lab.server.udp(server());
     let client = scene.udp(0, 4000);
     let from = ask(&client, &remote);
-    for _ in 0..12 {
+    for _ in 0..TURNS {
         remote.send_to(b"news", from).expect("a datagram can be sent");
         sleep(Duration::from_millis(500));
     }
@@ -77,7 +83,7 @@ fn an_answer_alone_keeps_a_flow() {
 
 #[test]
 fn a_closed_connection_ends_soon_and_an_open_one_does_not() {
-    let words = ["--timeout-tcp-transitory", "2"];
+    let words = ["--timeout-tcp-transitory", SHORT];
     let scene = Scene::of(Lab::plan(), &words);
     let listener = scene.lab.server.listen(server());
     let mut open = scene.connect(0, 4000, server());
@@ -89,7 +95,7 @@ fn a_closed_connection_ends_soon_and_an_open_one_does_not() {
     drop(closed);
     drop(closed_there);
     wait_until("the closed connection is gone", LONG, || scene.lab.flows().len() == 1);
-    sleep(Duration::from_secs(3));
+    sleep(Duration::from_secs(5));
     exchange(&mut open, &mut open_there);
     let flows = scene.lab.flows();
     assert_eq!((flows.len(), &flows[0]["state"]), (1, &"ESTABLISHED".into()));
@@ -98,7 +104,7 @@ fn a_closed_connection_ends_soon_and_an_open_one_does_not() {
 
 #[test]
 fn a_ping_ends() {
-    let scene = Scene::of(Lab::plan(), &["--timeout-icmp", "2"]);
+    let scene = Scene::of(Lab::plan(), &["--timeout-icmp", SHORT]);
     let pinger = Pinger::new(&scene.lab.client().netns);
     assert!(pinger.ping(lab::server_address(0), 7, PATIENCE).is_some());
     assert_eq!(of_proto(&scene.lab.flows(), "icmp"), 1);

