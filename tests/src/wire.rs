@@ -67,24 +67,29 @@ impl Wire {
         self.send(&packet.bytes());
     }
 
-    /// The next frame, or None when none comes before `until`.
+    /// The next frame, or None when none comes before `until`. What is queued already comes however
+    /// late it is.
     pub fn receive(&self, until: Instant) -> Option<Vec<u8>> {
-        let left = until.saturating_duration_since(Instant::now());
-        let mut poll =
-            [libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
-        let millis = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: the pointer is to an array of one, which the count says.
-        let ready = unsafe { libc::poll(poll.as_mut_ptr(), 1, millis) };
-        if ready <= 0 {
-            return None;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut poll =
+                [libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+            let millis = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
+            // SAFETY: the pointer is to an array of one, which the count says.
+            let ready = unsafe { libc::poll(poll.as_mut_ptr(), 1, millis) };
+            if ready == 0 {
+                return None;
+            }
+            let mut frame = vec![0u8; BUFFER];
+            // SAFETY: pointer and length are those of `frame`, which is writable.
+            let length = unsafe {
+                libc::recv(self.socket.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0)
+            };
+            // An interruption, or a device that went down for a moment, is not silence.
+            let Ok(length) = usize::try_from(length) else { continue };
+            frame.truncate(length);
+            return Some(frame);
         }
-        let mut frame = vec![0u8; BUFFER];
-        // SAFETY: pointer and length are those of `frame`, which is writable.
-        let length = unsafe {
-            libc::recv(self.socket.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0)
-        };
-        frame.truncate(usize::try_from(length).ok()?);
-        Some(frame)
     }
 
     /// Waits for the first packet that `wanted` recognises, and returns it. Others pass by.
