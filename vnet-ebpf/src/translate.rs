@@ -128,7 +128,8 @@ fn choose(
         return Some(opening.key.sport);
     }
     let range = range(opening.key.proto, config);
-    let mut search = Search { frame, opening, range, number, stage: Stage::Own, found: None };
+    let stage = config.reserved;
+    let mut search = Search { frame, opening, range, number, stage, found: None };
     kernel::repeat(TRIES, look, &mut search);
     search.found
 }
@@ -139,32 +140,37 @@ struct Search<'a> {
     opening: &'a Opening,
     range: Range,
     number: u32,
-    stage: Stage,
+    /// One of [`stage`].
+    stage: u32,
     found: Option<u16>,
 }
 
-/// Where a search looks next: at the endpoint's own port, then at any that is free, and when none
-/// is, at those that have rested, longest first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Own,
-    Free,
-    Rested,
-    Resting,
+/// Where a search looks next. Numbers, and the first one read from the map: kernels before 6.7 walk
+/// the step of a loop only once, with what they know of its context before the first turn, and would
+/// take out whatever other values lead to.
+mod stage {
+    /// At the endpoint's own port.
+    pub(super) const OWN: u32 = 0;
+    /// At any that is free.
+    pub(super) const FREE: u32 = 1;
+    /// At those that have rested longest.
+    pub(super) const RESTED: u32 = 2;
+    /// At those that have not.
+    pub(super) const RESTING: u32 = 3;
 }
 
 /// One try; returns 1 when the search is over.
 extern "C" fn look(turn: u64, search: &mut Search<'_>) -> i64 {
     let Some(pool) = ports::pool(search.number) else { return 1 };
     let set = match search.stage {
-        Stage::Own => None,
-        Stage::Free => Some(&pool.free),
-        Stage::Rested => Some(&pool.rested),
-        Stage::Resting => Some(&pool.resting),
+        stage::OWN => None,
+        stage::FREE => Some(&pool.free),
+        stage::RESTED => Some(&pool.rested),
+        _ => Some(&pool.resting),
     };
     let (port, claimed) = match set {
         None => {
-            search.stage = Stage::Free;
+            search.stage = stage::FREE;
             (search.opening.key.sport, claim_own(pool, search))
         }
         Some(set) => match set.any(search.range, clock::random() as u16) {
@@ -197,11 +203,10 @@ fn nothing(turn: u64, search: &mut Search<'_>) -> i64 {
     if turn % LOOKS != LOOKS - 1 {
         return 0;
     }
-    match search.stage {
-        Stage::Own | Stage::Free => search.stage = Stage::Rested,
-        Stage::Rested => search.stage = Stage::Resting,
-        Stage::Resting => return 1,
+    if search.stage >= stage::RESTING {
+        return 1;
     }
+    search.stage += 1;
     0
 }
 
