@@ -34,7 +34,7 @@ pub struct Config {
     pub max_flows: u32,
     /// Level of the datapath's log the programs were loaded with: 0 off, 1 error … 5 trace.
     pub log_level: u32,
-    /// Always zero.
+    /// Always zero. The datapath reads it where the verifier must not know a number beforehand.
     pub reserved: u32,
 }
 record!(Config, 56);
