@@ -62,6 +62,12 @@ impl Snapshot {
     }
 }
 
+/// Clears away the empty directory that a killed command left, as any next command would: it going
+/// away meanwhile is no change. Refused by the kernel while anything is in it.
+pub(crate) fn clear_empty() {
+    let _ = std::fs::remove_dir(PINS);
+}
+
 /// The pins of the demo's own instance; other instances are not its business.
 fn pins(instance: &str) -> Vec<String> {
     let mut found = Vec::new();

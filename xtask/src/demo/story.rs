@@ -19,6 +19,7 @@ pub(crate) fn tell(lab: &mut Lab, vnetctl: &str, steps: &mut Steps, keep: bool) 
     explain(lab);
     start_servers(lab, steps)?;
     nothing_works_yet(lab, steps);
+    snapshot::clear_empty();
     let before = Snapshot::take(lab)?;
 
     steps.next("One command makes the router translate.");
