@@ -138,14 +138,14 @@ impl Set {
         }
     }
 
-    /// The first port of the set from `port` on: in its own word, else in its own group of words,
-    /// else in the first group after it that has any.
+    /// Looks for the first port of the set from `port` on: in its own word, else in its own group of
+    /// words, else in the first group after it that has any.
     #[inline(always)]
-    pub fn first_from(&self, port: u16) -> Option<u16> {
+    pub fn look(&self, port: u16) -> Look {
         let word = usize::from(port >> 6);
         let here = self.word(word).load() & (u64::MAX << (port & 63));
         if here != 0 {
-            return Some(join(word, here));
+            return Look::Found(join(word, here));
         }
         let group = word / 64;
         let mut words = self.index(group).load() & after(word);
@@ -153,7 +153,7 @@ impl Set {
         if words == 0 {
             let groups = self.top.load() & after(group);
             if groups == 0 {
-                return None;
+                return Look::Empty;
             }
             found = lowest(groups);
             words = self.index(found).load();
@@ -161,29 +161,36 @@ impl Set {
         if words == 0 {
             // It was emptied since, or whoever is emptying it has yet to say so here.
             self.close_group(found);
-            return None;
+            return Look::beyond(found * 64 + 63);
         }
         let word = found * 64 + lowest(words);
         let bits = self.word(word).load();
         if bits == 0 {
             // The same, a level below.
             self.close(word);
-            return None;
+            return Look::beyond(word);
         }
-        Some(join(word, bits))
+        Look::Found(join(word, bits))
     }
+}
 
-    /// A port of the set within `range`: the first from `start` on, else the first.
-    #[inline(always)]
-    pub fn any(&self, range: Range, start: u16) -> Option<u16> {
-        let start = if range.contains(start) { start } else { range.min };
-        self.first(start, range.max).or_else(|| self.first(range.min, start))
-    }
+/// What one look at a set sees. Others may change it under the look, but a port that is free all the
+/// time is seen by whoever looks on until there is an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The first port, a moment ago.
+    Found(u16),
+    /// None before this one: look on from here.
+    On(u16),
+    /// None.
+    Empty,
+}
 
-    /// The first port of the set within `min..=max`.
+impl Look {
+    /// Nothing up to the end of word number `word`.
     #[inline(always)]
-    pub fn first(&self, min: u16, max: u16) -> Option<u16> {
-        self.first_from(min).filter(|found| *found <= max)
+    fn beyond(word: usize) -> Self {
+        if word >= WORDS - 1 { Self::Empty } else { Self::On(((word + 1) << 6) as u16) }
     }
 }
 

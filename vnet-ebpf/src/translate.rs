@@ -17,7 +17,7 @@ use crate::{
         socket::{self, Socket},
     },
     opening::Opening,
-    port::{Pool, Range},
+    port::{Look, Pool, Range, Set},
 };
 
 /// Every identifier of an ICMP query may be used: `--ports` is about ports.
@@ -25,9 +25,6 @@ const IDENTIFIERS: Range = Range { min: 0, max: u16::MAX };
 /// Ports tried for one packet. More than one is needed only where a host's socket owns what was
 /// found, which is then set aside, or where another CPU claimed it first.
 const TRIES: u32 = 256;
-/// Only every so many tries a set is believed to be empty: one that others change at this moment
-/// may hide what it has from a single look.
-const LOOKS: u64 = 4;
 
 /// Gives the opening its port, with one more use: that of its mapping, else of a new one. Not
 /// inlined: it is off the steady path and needs a stack frame of its own.
@@ -128,8 +125,8 @@ fn choose(
         return Some(opening.key.sport);
     }
     let range = range(opening.key.proto, config);
-    let stage = config.reserved;
-    let mut search = Search { frame, opening, range, number, stage, found: None };
+    let (stage, from) = (config.reserved, opening.key.sport);
+    let mut search = Search { frame, opening, range, number, stage, from, found: None };
     kernel::repeat(TRIES, look, &mut search);
     search.found
 }
@@ -142,40 +139,44 @@ struct Search<'a> {
     number: u32,
     /// One of [`stage`].
     stage: u32,
+    /// The port to look from.
+    from: u16,
     found: Option<u16>,
 }
 
-/// Where a search looks next. Numbers, and the first one read from the map: kernels before 6.7 walk
-/// the step of a loop only once, with what they know of its context before the first turn, and would
-/// take out whatever other values lead to.
+/// Where a search looks. Numbers, and the first one read from the map: kernels before 6.7 walk the
+/// step of a loop only once, with what they know of its context before the first turn, and would
+/// take out whatever other values lead to. After the first stage, each set has two: from anywhere to
+/// the end of the range, and from the start of the range.
 mod stage {
     /// At the endpoint's own port.
     pub(super) const OWN: u32 = 0;
-    /// At any that is free.
+    /// At those that are free.
     pub(super) const FREE: u32 = 1;
     /// At those that have rested longest.
-    pub(super) const RESTED: u32 = 2;
+    pub(super) const RESTED: u32 = 3;
     /// At those that have not.
-    pub(super) const RESTING: u32 = 3;
+    pub(super) const RESTING: u32 = 5;
+    /// Nowhere.
+    pub(super) const END: u32 = 7;
 }
 
 /// One try; returns 1 when the search is over.
-extern "C" fn look(turn: u64, search: &mut Search<'_>) -> i64 {
+extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
     let Some(pool) = ports::pool(search.number) else { return 1 };
-    let set = match search.stage {
-        stage::OWN => None,
-        stage::FREE => Some(&pool.free),
-        stage::RESTED => Some(&pool.rested),
-        _ => Some(&pool.resting),
-    };
-    let (port, claimed) = match set {
+    let (port, claimed) = match set(pool, search.stage) {
         None => {
-            search.stage = stage::FREE;
-            (search.opening.key.sport, claim_own(pool, search))
+            let claimed = claim_own(pool, search);
+            next_stage(search);
+            (search.opening.key.sport, claimed)
         }
-        Some(set) => match set.any(search.range, clock::random() as u16) {
-            Some(port) => (port, set.claim(port)),
-            None => return nothing(turn, search),
+        Some(set) => match set.look(search.from) {
+            Look::Found(port) if port <= search.range.max => (port, set.claim(port)),
+            Look::On(port) => {
+                search.from = port;
+                return 0;
+            }
+            Look::Found(_) | Look::Empty => return next_stage(search),
         },
     };
     if claimed && is_sockets(search.frame, search.opening, port) {
@@ -187,6 +188,17 @@ extern "C" fn look(turn: u64, search: &mut Search<'_>) -> i64 {
     0
 }
 
+/// The set that is looked at; none for the endpoint's own port.
+#[inline(always)]
+fn set(pool: &Pool, stage: u32) -> Option<&Set> {
+    match stage {
+        stage::OWN => None,
+        stage::FREE..stage::RESTED => Some(&pool.free),
+        stage::RESTED..stage::RESTING => Some(&pool.rested),
+        _ => Some(&pool.resting),
+    }
+}
+
 /// The endpoint's own port need not have rested when its host had it last.
 #[inline(always)]
 fn claim_own(pool: &Pool, search: &Search<'_>) -> bool {
@@ -196,18 +208,14 @@ fn claim_own(pool: &Pool, search: &Search<'_>) -> bool {
     search.range.contains(key.sport) && pool.claim(key.sport, again)
 }
 
-/// Nothing there: looks again, then elsewhere, or ends the search. (The turn is asked rather than a
-/// count kept: the verifier would walk the loop once for each value of it.)
+/// Looks elsewhere from now on; returns 1 when everything was looked at.
 #[inline(always)]
-fn nothing(turn: u64, search: &mut Search<'_>) -> i64 {
-    if turn % LOOKS != LOOKS - 1 {
-        return 0;
-    }
-    if search.stage >= stage::RESTING {
-        return 1;
-    }
+fn next_stage(search: &mut Search<'_>) -> i64 {
     search.stage += 1;
-    0
+    let anywhere = clock::random() as u16;
+    let first = search.stage & 1 == 1 && search.range.contains(anywhere);
+    search.from = if first { anywhere } else { search.range.min };
+    i64::from(search.stage >= stage::END)
 }
 
 #[inline(always)]
