@@ -24,5 +24,6 @@ pub mod skip;
 pub mod snapshot;
 pub mod socket;
 pub mod test_run;
+pub mod tun;
 pub mod vnetctl;
 pub mod wire;

@@ -37,6 +37,7 @@ const QUIET: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/rp_filter", "0"),
     // No ICMP is held back, so a test need not wait for a rate limit's token.
     ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_ratemask", "0"),
     // No link-local addresses: no DAD, router solicitations or MLD reports in the captures.
     ("net/ipv6/conf/default/addr_gen_mode", "1"),
     ("net/ipv6/conf/default/accept_ra", "0"),

@@ -11,7 +11,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::lab::Lab;
-use crate::packet::{Malformed, Packet, explain, faults};
+use crate::link::Port;
+use crate::netns::Netns;
+use crate::packet::{Ether, EtherType, Malformed, Packet, explain, faults};
+use crate::tun::Layer;
 use crate::wire::Wire;
 
 /// How long the sentry looks at a silent wire before it asks whether it may go.
@@ -39,10 +42,20 @@ impl Sentry {
     /// not judged.
     pub fn post(lab: &Lab) -> Self {
         let wire = Wire::open(&lab.server, &lab.server_port);
-        let checksums = !lab.has_offloads();
+        Self::watch(wire, Layer::Ethernet, !lab.has_offloads())
+    }
+
+    /// Posts one at any device outside whose checksums are real.
+    pub fn at(netns: &Netns, device: &str, layer: Layer) -> Self {
+        let (index, mac) = (netns.index(device), crate::packet::Mac::default());
+        let port = Port { device: device.to_owned(), index, mac };
+        Self::watch(Wire::open(netns, &port), layer, true)
+    }
+
+    fn watch(wire: Wire, layer: Layer, checksums: bool) -> Self {
         let relieved = Arc::new(AtomicBool::new(false));
         let may_go = Arc::clone(&relieved);
-        let report = thread::spawn(move || watch(&wire, checksums, &may_go));
+        let report = thread::spawn(move || watch(&wire, layer, checksums, &may_go));
         Self { relieved, report: Some(report) }
     }
 
@@ -96,7 +109,7 @@ impl Report {
     }
 }
 
-fn watch(wire: &Wire, checksums: bool, may_go: &AtomicBool) -> Report {
+fn watch(wire: &Wire, layer: Layer, checksums: bool, may_go: &AtomicBool) -> Report {
     let mut report = Report::default();
     loop {
         // Asked before looking: what was sent before the end is still seen.
@@ -104,7 +117,7 @@ fn watch(wire: &Wire, checksums: bool, may_go: &AtomicBool) -> Report {
         let mut silent = true;
         while let Some(frame) = wire.receive(Instant::now() + PAUSE) {
             silent = false;
-            report.note(&frame, checksums);
+            report.note(&framed(layer, frame), checksums);
             if last && report.bad.len() > SHOWN {
                 return report;
             }
@@ -112,6 +125,14 @@ fn watch(wire: &Wire, checksums: bool, may_go: &AtomicBool) -> Report {
         if last && silent {
             return report;
         }
+    }
+}
+
+/// The frame; a packet that came without one is given one.
+fn framed(layer: Layer, packet: Vec<u8>) -> Vec<u8> {
+    match layer {
+        Layer::Ethernet => packet,
+        Layer::Ip => Ether::default().frame(EtherType::of_ip(&packet), &packet),
     }
 }
 

@@ -51,6 +51,7 @@ fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
     match frame.ethertype() {
         ethertype::IPV4 => (),
         ethertype::IPV6 => return Err(Reason::Ipv6),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => return Err(Reason::Vlan),
         _ => return Err(Reason::NotIp),
     }
     let link = maps::link(frame.device()).ok_or(Reason::Unmanaged)?;

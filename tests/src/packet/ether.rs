@@ -47,6 +47,11 @@ impl EtherType {
     pub const IPV6: Self = Self(0x86dd);
     /// For experiments within a site (IEEE 802): the harness's own probes.
     pub const EXPERIMENT: Self = Self(0x88b5);
+
+    /// What a frame around this packet would say that it carries.
+    pub fn of_ip(packet: &[u8]) -> Self {
+        if packet.first().is_some_and(|first| first >> 4 == 6) { Self::IPV6 } else { Self::IPV4 }
+    }
 }
 
 /// The header of a frame that carries IPv4.
@@ -61,6 +66,14 @@ pub struct Ether {
 }
 
 impl Ether {
+    /// A frame that carries these bytes.
+    pub fn frame(&self, kind: EtherType, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        self.write(kind, &mut frame);
+        frame.extend(bytes);
+        frame
+    }
+
     /// Writes the header of a frame that carries `kind`.
     pub(super) fn write(&self, kind: EtherType, to: &mut Vec<u8>) {
         to.extend(self.destination.0);

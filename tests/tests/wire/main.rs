@@ -5,12 +5,16 @@
 //! ([`vnet_tests::sentry`]).
 
 mod counters;
+mod device_inside;
+mod device_uplink;
 mod error;
 mod expiry;
 mod host;
 mod inbound;
 mod lasting;
 mod offload;
+mod passage;
 mod path;
 mod scene;
 mod talk;
+mod vlan;

@@ -26,6 +26,10 @@ pub mod ethertype {
     pub const IPV4: u16 = 0x0800;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// A VLAN tag in the frame's bytes (802.1Q).
+    pub const VLAN: u16 = 0x8100;
+    /// A service provider's VLAN tag in the frame's bytes (802.1ad).
+    pub const SERVICE_VLAN: u16 = 0x88a8;
 }
 
 /// A packet in a classifier program.
@@ -76,7 +80,7 @@ impl Frame {
         unsafe { (*self.skb()).ingress_ifindex }
     }
 
-    /// EtherType, tag skipped.
+    /// EtherType, the tag that travels beside the frame skipped.
     #[inline(always)]
     #[must_use]
     pub fn ethertype(&self) -> u16 {

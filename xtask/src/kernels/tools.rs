@@ -17,7 +17,7 @@ pub(super) const QEMU: &str = "qemu-system-x86_64";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// What the guests use, with the Debian package that brings it.
-pub(super) const USERLAND: [(&str, &str); 7] = [
+pub(super) const USERLAND: [(&str, &str); 15] = [
     ("busybox", "busybox"),
     ("dash", "dash"),
     ("ip", "iproute2"),
@@ -25,6 +25,14 @@ pub(super) const USERLAND: [(&str, &str); 7] = [
     ("nft", "nftables"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
+    ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("iperf3", "iperf3"),
+    ("mtr", "mtr-tiny"),
+    ("mtr-packet", "mtr-tiny"),
+    ("tracepath", "iputils-tracepath"),
+    ("traceroute", "traceroute"),
+    ("wg", "wireguard-tools"),
 ];
 
 /// What unpacks modules here.

@@ -63,16 +63,20 @@ pub(crate) fn llvm(release: u32) -> Package {
 
 /// What the tests and the demo run.
 #[rustfmt::skip]
-pub(crate) fn tools() -> [Package; 9] {
+pub(crate) fn tools() -> [Package; 13] {
     [
         Package::new("bpftool", "bpftool", "", "prints eBPF maps (demo, tests)"),
         Package::new("busybox", "busybox", "", "its httpd is the demo's web server"),
         Package::new("curl", "curl", "", "the demo's web client"),
+        Package::new("dnsmasq-base", "dnsmasq", "", "gives uplinks addresses by DHCP (tests)"),
         Package::new("ethtool", "ethtool", "", "switches offloads off (tests)"),
         Package::new("iperf3", "iperf3", "", "TCP and UDP load (demo)"),
         Package::new("iproute2", "ip", "", "network namespaces and links (demo, tests)"),
         Package::new("iputils-ping", "ping", "", "the demo's first client"),
+        Package::new("iputils-tracepath", "tracepath", "", "finds path MTUs (tests)"),
+        Package::new("mtr-tiny", "mtr", "", "traces routes again and again (tests)"),
         Package::new("nftables", "nft", "", "what vnet is compared with (tests, bench)"),
+        Package::new("traceroute", "traceroute", "", "traces routes by UDP, ICMP and TCP (tests)"),
         Package::new("tcpdump", "tcpdump", "", "to watch packets in a kept demo"),
     ]
 }

@@ -1,0 +1,121 @@
+//! One conversation of each kind from somebody inside to somebody outside, over devices of any kind.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::Duration;
+
+use vnet_tests::counters::Counters;
+use vnet_tests::lab::Lab;
+use vnet_tests::netns::Netns;
+use vnet_tests::ping::Pinger;
+use vnet_tests::socket::{receive, try_receive};
+
+use crate::scene::{PORT, ask, bulk, echo};
+
+/// Bytes said over TCP: many segments, quick even where a process carries each packet.
+const BULK: usize = 100_000;
+
+/// Somebody with an address.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) netns: &'a Netns,
+    pub(crate) address: Ipv4Addr,
+}
+
+/// From inside to outside through the lab's router.
+pub(crate) struct Passage<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) uplink: &'a str,
+    pub(crate) outside: Ipv4Addr,
+    pub(crate) client: End<'a>,
+    pub(crate) server: End<'a>,
+}
+
+impl Passage<'_> {
+    /// Attaches with these words for who is inside, and talks; then every end that was met is one
+    /// that a healthy NAT has.
+    #[track_caller]
+    pub(crate) fn attach(&self, inside: &str) {
+        let words = ["attach", "--nat", self.uplink, "--inside", inside];
+        self.lab.vnetctl(&words).ok();
+        let status = self.lab.vnetctl(&["status", "--json"]).ok().json();
+        assert_eq!(status[0]["health"], "ok", "{status}");
+        assert_eq!(status[0]["outside"], self.outside.to_string(), "{status}");
+    }
+
+    /// TCP, UDP, pings and errors, in both directions.
+    #[track_caller]
+    pub(crate) fn is_open(&self) {
+        let before = Counters::of(self.lab);
+        self.datagrams();
+        self.connection();
+        let pinger = Pinger::new(self.client.netns);
+        let pong = pinger.ping(self.server.address, 7, Duration::from_secs(3));
+        assert!(pong.is_some(), "no answer to a ping over {}", self.uplink);
+        self.refusal_from_outside();
+        self.refusal_from_inside();
+        self.only_good_ends(&Counters::of(self.lab).since(&before));
+    }
+
+    fn datagrams(&self) {
+        let remote = self.server.netns.udp((self.server.address, PORT));
+        let client = self.client.netns.udp((self.client.address, 4000));
+        assert_eq!(ask(&client, &remote), self.seen(4000));
+        // One so large that it only just fits, in both directions.
+        let large = vec![b'x'; 1372];
+        client.send_to(&large, (self.server.address, PORT)).expect("a datagram can be sent");
+        let (heard, from) = receive(&remote);
+        remote.send_to(&heard, from).expect("a datagram can be sent");
+        assert_eq!(receive(&client).0, large);
+    }
+
+    fn connection(&self) {
+        let listener = self.server.netns.listen((self.server.address, PORT));
+        let from = thread::scope(|scope| {
+            let served = scope.spawn(|| echo(&listener));
+            let server = (self.server.address, PORT);
+            let stream = self.client.netns.connect((self.client.address, 4001), server);
+            bulk(&stream.expect("connects"), BULK);
+            served.join().expect("the server does not panic")
+        });
+        assert_eq!(from, self.seen(4001));
+    }
+
+    fn refusal_from_outside(&self) {
+        let client = self.client.netns.udp((self.client.address, 4002));
+        client.connect((self.server.address, 5999)).expect("a UDP socket can be connected");
+        client.send(b"anybody?").expect("a datagram can be sent");
+        let refused = try_receive(&client).expect_err("nobody is there");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    fn refusal_from_inside(&self) {
+        let remote = self.server.netns.udp((self.server.address, PORT));
+        let client = self.client.netns.udp((self.client.address, 4003));
+        ask(&client, &remote);
+        drop(client);
+        remote.connect(self.seen(4003)).expect("a UDP socket can be connected");
+        remote.send(b"still there?").expect("a datagram can be sent");
+        let refused = try_receive(&remote).expect_err("nobody is there any more");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    fn seen(&self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.outside, port)
+    }
+
+    #[track_caller]
+    fn only_good_ends(&self, moved: &BTreeMap<String, i128>) {
+        let needed = ["nat_out", "nat_in", "icmp_error_out", "icmp_error_in"];
+        for name in needed {
+            assert!(moved.contains_key(name), "{name} was not counted: {moved:?}");
+        }
+        // Seen beside them: ARP, the inside device's own packets, and what tunnels carry.
+        let known = ["not_ip", "ipv6", "inside", "host", "unsolicited", "multicast"];
+        let bad =
+            moved.keys().find(|name| ![&needed[..], &known].concat().contains(&name.as_str()));
+        assert!(bad.is_none(), "{moved:?}");
+    }
+}
