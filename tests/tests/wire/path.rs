@@ -13,7 +13,7 @@ use vnet_tests::socket::PATIENCE;
 use crate::scene::{PORT, Scene, ask, bulk, echo, server};
 
 /// A machine behind the server, which becomes a router.
-fn far(scene: &Scene) -> (Netns, SocketAddrV4) {
+pub(crate) fn far(scene: &Scene) -> (Netns, SocketAddrV4) {
     let lab = &scene.lab;
     let far = Netns::new("far");
     Cable::new((&lab.server, "eth1"), (&far, ETH)).plug();
@@ -50,7 +50,7 @@ fn a_router_further_on_is_seen_by_traceroute() {
 /// Lets a router's device take no more than 1300 bytes. The machine behind it knows that and sends
 /// no more, but announces that it takes segments of any size, so that only ICMP can tell the other
 /// end.
-fn narrow(router: &Netns, device: &str, behind: &Netns, gateway: &str) {
+pub(crate) fn narrow(router: &Netns, device: &str, behind: &Netns, gateway: &str) {
     router.ip(&format!("link set {device} mtu 1300"));
     behind.ip(&format!("route replace default via {gateway} mtu 1300 advmss 1460"));
 }
