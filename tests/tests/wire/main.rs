@@ -12,6 +12,7 @@ mod expiry;
 mod host;
 mod host_error;
 mod inbound;
+mod instances;
 mod lasting;
 mod offload;
 mod passage;
