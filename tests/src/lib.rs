@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod btf;
+pub mod conformance;
 pub mod counters;
 pub mod datapath;
 mod ifreq;

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod ci;
+mod conformance;
 mod demo;
 mod kernels;
 mod root_user;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Options),
     /// Measure vnet beside plain forwarding and nftables, in private labs
     Bench(bench::Options),
+    /// Measure what a NAT must do on vnet and on nftables, and write CONFORMANCE.md
+    Conformance(conformance::Options),
     /// Judge format, lints, documentation and the rules of the house; warnings are errors
     Check,
     /// Do all that continuous integration does
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
         Command::Check => check::run(),
         Command::Ci => ci::run(),
     };
