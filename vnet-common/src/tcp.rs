@@ -195,6 +195,11 @@ pub fn step(state: State, direction: Direction, segment: &Segment, window: &Wind
         let ends = state != State::TimeWait && reset_is_valid(state, segment, window);
         return if ends { State::Reset } else { state };
     }
+    // Traffic after a RST restores a connection (RFC 7857 section 2.2), but what its receiver has
+    // never acknowledged anything of was none: a refused SYN, whatever either end sends after it.
+    if state == State::Reset && window.expected == 0 && !segment.opens() {
+        return state;
+    }
     match direction {
         Direction::Out => step_out(state, segment),
         Direction::In => step_in(state, segment),

@@ -125,6 +125,25 @@ fn traffic_after_a_reset_restores_the_connection() {
 }
 
 #[test]
+fn a_refused_connection_is_not_established_by_one_end_alone() {
+    for (from, seq, ack) in [(Out, 101, 1), (In, 500, 101)] {
+        let mut tcp = Conversation::opened();
+        assert_eq!(tcp.says(In, RST | ACK, 0, 101, 0), State::Reset);
+        for data in 0..3 {
+            assert_eq!(tcp.says(from, ACK, seq, ack, data), State::Reset, "{from:?}");
+        }
+        assert_eq!(tcp.says(Out, SYN, 90_000, 0, 0), State::SynSent, "it may try again");
+    }
+}
+
+#[test]
+fn a_host_cannot_refuse_its_own_syn_to_be_established() {
+    let mut tcp = Conversation::opened();
+    tcp.says(Out, RST | ACK, 101, 0, 0);
+    assert_ne!(tcp.says(Out, ACK, 101, 0, 10), State::Established);
+}
+
+#[test]
 fn a_closed_tuple_is_opened_again() {
     let mut tcp = Conversation::established();
     tcp.says(Out, FIN | ACK, 101, 501, 0);

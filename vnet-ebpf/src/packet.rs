@@ -154,6 +154,9 @@ pub fn parse(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> R
     packet.l4 = l3 + ip.length;
     packet.payload = packet.l4;
     packet.end = if ip.total == 0 { length } else { l3 + ip.total };
+    if packet.l4 > packet.end {
+        return Err(Reason::Malformed);
+    }
     if ip.fragment {
         packet.kind = Kind::Fragment;
         first_fragment(bytes, packet, &ip);
@@ -172,7 +175,8 @@ pub fn parse(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> R
 /// Ports of a first fragment, which tell whom it is for. A later one has none.
 #[inline(always)]
 fn first_fragment(bytes: &impl Bytes, packet: &mut Packet, ip: &Ipv4Header) {
-    if ip.later_fragment || !matches!(ip.proto, proto::TCP | proto::UDP) {
+    let has_ports = !ip.later_fragment && matches!(ip.proto, proto::TCP | proto::UDP);
+    if !has_ports || packet.l4 + 4 > packet.end {
         return;
     }
     if let Some([ports]) = bytes.words::<1>(packet.l4) {

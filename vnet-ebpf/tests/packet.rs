@@ -87,6 +87,25 @@ fn every_fragment_is_a_fragment() {
 }
 
 #[test]
+fn options_without_end_or_total_length_are_malformed() {
+    let mut buffer = syn();
+    buffer.0[ETHERNET] = 0x4f;
+    buffer.0[ETHERNET + 2..ETHERNET + 4].fill(0);
+    buffer.0[ETHERNET + 9] = 47;
+    buffer.0.truncate(ETHERNET + 59);
+    assert_eq!(look(&buffer).err(), Some(Reason::Malformed));
+}
+
+#[test]
+fn padding_behind_a_first_fragment_has_no_ports() {
+    let mut buffer = frame(17, A, B, &[], &[0x30, 0x39]);
+    buffer.0[ETHERNET + 6] = 0x20;
+    buffer.0.extend([7; 8]);
+    let packet = look(&buffer).unwrap();
+    assert_eq!((packet.kind, packet.key.sport, packet.key.dport), (Kind::Fragment, 0, 0));
+}
+
+#[test]
 fn icmp_kinds() {
     for (kind, expected) in [
         (0, Kind::Reply),

@@ -7,6 +7,7 @@ mod check;
 mod ci;
 mod conformance;
 mod demo;
+mod fuzz;
 mod kernels;
 mod root_user;
 mod setup;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Options),
     /// Measure what a NAT must do on vnet and on nftables, and write CONFORMANCE.md
     Conformance(conformance::Options),
+    /// Feed the datapath's core with invented input, on the host
+    Fuzz(fuzz::Options),
     /// Judge format, lints, documentation and the rules of the house; warnings are errors
     Check,
     /// Do all that continuous integration does
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Check => check::run(),
         Command::Ci => ci::run(),
     };

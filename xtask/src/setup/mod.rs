@@ -9,6 +9,7 @@ mod pins;
 use anyhow::{Result, bail};
 
 use self::pins::Package;
+use crate::shell;
 use crate::toolchain::{self, Compiler, Way};
 
 /// Everything that is not as it should be.
@@ -42,6 +43,21 @@ pub(crate) fn run() -> Result<()> {
         bail!("{} was installed, but `{}` is still not there", package.name, package.proof);
     }
     announce_ready()
+}
+
+/// Installs what only fuzzing needs; it runs on the host, so it needs nothing else of setup's.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn fuzzer() -> Result<()> {
+    if !pins::cpp().is_installed() {
+        apt::install(&[pins::cpp()])?;
+    }
+    if shell::output(&mut shell::cargo(["fuzz", "--version"])).is_ok() {
+        return Ok(());
+    }
+    let words = ["install", "cargo-fuzz", "--locked", "--version", pins::CARGO_FUZZ];
+    shell::run_quietly("building cargo-fuzz (one to two minutes)", &mut shell::cargo(words))
 }
 
 /// The one line of a finished setup: what will build the eBPF object.

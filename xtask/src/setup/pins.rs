@@ -61,6 +61,14 @@ pub(crate) fn llvm(release: u32) -> Package {
     Package::new(&format!("llvm-{release}-dev"), &proof, "", "bpf-linker is built against it")
 }
 
+/// What runs the fuzz targets, from crates.io.
+pub(crate) const CARGO_FUZZ: &str = "0.13.2";
+
+/// What libFuzzer is built with.
+pub(crate) fn cpp() -> Package {
+    Package::new("g++", "c++", "", "compiles libFuzzer (cargo xtask fuzz)")
+}
+
 /// What the tests and the demo run.
 #[rustfmt::skip]
 pub(crate) fn tools() -> [Package; 13] {

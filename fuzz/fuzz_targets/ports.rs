@@ -1,0 +1,4 @@
+//! What is judged, and how, is in `fuzz/judge/src/ports.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vnet_judge::ports(input));

@@ -1,0 +1,184 @@
+//! Port sets: whatever is done to them, they are what an ordinary set would be, a port is in one set
+//! at most, and a look finds the first port there is.
+
+use std::collections::BTreeSet;
+
+use vnet_common::port::{PortPool, PortSet, WORDS};
+use vnet_ebpf::port::{Look, Pool, Set};
+
+/// Bytes of one operation: which, and on what.
+const OPERATION: usize = 3;
+
+/// Judges operations on a pool; the first byte says what is in it at the start.
+pub fn ports(input: &[u8]) {
+    let Some((start, operations)) = input.split_first() else { return };
+    let mut judged = Judged::starting(*start);
+    for operation in operations.chunks_exact(OPERATION) {
+        judged.act(operation[0], u16::from_be_bytes([operation[1], operation[2]]));
+    }
+    judged.compare();
+}
+
+/// A pool, and what should be in it.
+struct Judged {
+    pool: Pool,
+    free: BTreeSet<u16>,
+    rested: BTreeSet<u16>,
+    resting: BTreeSet<u16>,
+    now: u64,
+    rotated: u64,
+}
+
+impl Judged {
+    fn starting(start: u8) -> Self {
+        let mut record = PortPool { free: PortSet::EMPTY, ..PortPool::FULL };
+        let mut free = BTreeSet::new();
+        // Whole words at both ends and in the middle, as many as a model can hold quickly.
+        for word in [0, 1, 63, 64, 512, WORDS - 2, WORDS - 1] {
+            if start & 1 != 0 {
+                record.free.words[word] = u64::MAX;
+                record.free.index[word / 64] |= 1 << (word % 64);
+                record.free.top |= 1 << (word / 64);
+                free.extend((word * 64..(word + 1) * 64).map(|port| port as u16));
+            }
+        }
+        if start & 2 != 0 {
+            // The upper levels say "may not be empty", and may say so of what is empty.
+            (record.free.top, record.free.index) = (PortSet::FULL.top, PortSet::FULL.index);
+        }
+        let (rested, resting) = (BTreeSet::new(), BTreeSet::new());
+        Self { pool: Pool::from(&record), free, rested, resting, now: 0, rotated: 0 }
+    }
+
+    fn act(&mut self, operation: u8, port: u16) {
+        match operation % 10 {
+            0 => self.claim(port, false),
+            1 => self.claim(port, true),
+            2 => self.give_back(port),
+            3 => self.add(port),
+            4 => self.rotate_word(usize::from(port) % WORDS),
+            5 => (0..WORDS).for_each(|word| self.rotate_word(word)),
+            6 => self.take_word(usize::from(port) % WORDS),
+            7 => self.add_word(port),
+            8 => self.wait(port),
+            _ => self.claim_found(port),
+        }
+        self.look(port);
+    }
+
+    fn claim(&mut self, port: u16, unrested: bool) {
+        let mut there = self.free.remove(&port);
+        if unrested {
+            there |= self.rested.remove(&port) || self.resting.remove(&port);
+        }
+        assert_eq!(self.pool.claim(port, unrested), there, "claim of {port}");
+    }
+
+    fn is_held(&self, port: u16) -> bool {
+        ![&self.free, &self.rested, &self.resting].iter().any(|set| set.contains(&port))
+    }
+
+    /// A mapping ends. Only who holds a port can give it back.
+    fn give_back(&mut self, port: u16) {
+        if self.is_held(port) {
+            self.pool.resting.add(port);
+            self.resting.insert(port);
+        }
+    }
+
+    /// A port that was claimed and not used.
+    fn add(&mut self, port: u16) {
+        if self.is_held(port) {
+            self.pool.free.add(port);
+            self.free.insert(port);
+        }
+    }
+
+    fn rotate_word(&mut self, word: usize) {
+        self.pool.rotate_word(word);
+        self.free.extend(taken(&mut self.rested, word));
+        self.rested.extend(taken(&mut self.resting, word));
+    }
+
+    fn take_word(&mut self, word: usize) {
+        let bits = taken(&mut self.free, word).iter().fold(0, |bits, port| bits | 1 << (port & 63));
+        assert_eq!(self.pool.free.take_word(word), bits, "word {word}");
+    }
+
+    /// All ports of a word that nobody else has.
+    fn add_word(&mut self, port: u16) {
+        let first = port & !63;
+        let new: Vec<u16> = (first..=first | 63).filter(|port| self.is_held(*port)).collect();
+        let bits = new.iter().fold(0, |bits, port| bits | 1 << (port & 63));
+        if bits != 0 {
+            self.pool.free.add_word(usize::from(first >> 6), bits);
+            self.free.extend(new);
+        }
+    }
+
+    fn wait(&mut self, seconds: u16) {
+        const REST: u64 = 120;
+        self.now += u64::from(seconds);
+        let due = self.now - self.rotated >= REST;
+        assert_eq!(self.pool.rotated_before(self.now, REST), due, "at {}", self.now);
+        if due {
+            self.rotated = self.now;
+        }
+    }
+
+    /// What a search does: look, and claim what was found.
+    fn claim_found(&mut self, from: u16) {
+        if let Some(port) = first(&self.pool.free, from) {
+            assert!(self.pool.free.claim(port), "{port} was found but cannot be claimed");
+            assert!(self.free.remove(&port), "{port} was found but is not there");
+        }
+    }
+
+    /// A look finds the first port of each set from any port on.
+    fn look(&self, from: u16) {
+        for (set, model) in self.sets() {
+            assert_eq!(first(set, from), model.range(from..).next().copied(), "from {from}");
+        }
+    }
+
+    fn sets(&self) -> [(&Set, &BTreeSet<u16>); 3] {
+        let Self { pool, free, rested, resting, .. } = self;
+        [(&pool.free, free), (&pool.rested, rested), (&pool.resting, resting)]
+    }
+
+    /// Every port of every set, taken out one by one.
+    fn compare(&self) {
+        for (set, model) in self.sets() {
+            for port in model {
+                assert_eq!(first(set, 0), Some(*port));
+                assert!(set.claim(*port), "{port} is there");
+                assert!(!set.claim(*port), "{port} was claimed already");
+            }
+            assert_eq!(first(set, 0), None, "nothing is left");
+        }
+    }
+}
+
+/// The ports of one word, which leave the set.
+fn taken(set: &mut BTreeSet<u16>, word: usize) -> Vec<u16> {
+    let first = (word * 64) as u16;
+    let ports: Vec<u16> = set.range(first..=first | 63).copied().collect();
+    ports.iter().for_each(|port| _ = set.remove(port));
+    ports
+}
+
+/// The first port from `from` on, as a search looks: on from wherever a look says so.
+fn first(set: &Set, mut from: u16) -> Option<u16> {
+    // Each look that finds nothing puts right what the upper levels said of one word or group.
+    for _ in 0..=WORDS + 16 {
+        match set.look(from) {
+            Look::Found(port) => return Some(port),
+            Look::On(port) => {
+                assert!(port > from, "a look goes on, never back");
+                from = port;
+            }
+            Look::Empty => return None,
+        }
+    }
+    panic!("the search from {from} has no end")
+}
