@@ -17,7 +17,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use vnet_common::account::{self, Counter, Reason};
 use vnet_common::flow::{Flow, FlowKey};
-use vnet_common::policy::{Config, Link, Source, role, source};
+use vnet_common::policy::{Config, Link, Outside, Source, role, source};
 use vnet_common::port::PortPool;
 use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
 use vnet_common::{LAYOUT_VERSION, tcp::State};
@@ -65,6 +65,8 @@ impl Plan {
     /// Only these outside ports are handed out.
     pub fn ports(mut self, min: u16, max: u16) -> Self {
         (self.config.port_min, self.config.port_max) = (min, max);
+        // As `attach` does: whoever names ports means all of them.
+        (self.config.low_min, self.config.low_max) = (0, 0);
         self
     }
 
@@ -85,7 +87,7 @@ impl Plan {
         link::address(&netns, "in0", "10.0.0.1/24");
         link::address(&netns, "up0", &format!("{OUTSIDE}/24"));
         link::address(&netns, "up0", &format!("{KEPT}/24"));
-        let sizes = Sizes { max_flows: self.config.max_flows, log_level: self.config.log_level };
+        let sizes = Sizes::from(&self.config);
         let loaded = Loaded::load(sizes, None).and_then(|mut loaded| {
             loaded.load_programs()?;
             Ok(loaded)
@@ -127,6 +129,9 @@ impl Datapath {
         for number in 0..pool::PER_ADDRESS {
             pools.set(number, PortPool::FULL, 0).expect("a pool for each protocol");
         }
+        let address = Outside { addr: OUTSIDE.octets(), link: self.uplink.index };
+        self.array("outsides").set(0, address, 0).expect("a first outside address");
+        self.source(OUTSIDE.octets(), 32, source::OUTSIDE);
         self.source([10, 0, 0, 0], 8, source::TRANSLATE);
         self.source(KEPT.octets(), 32, source::KEEP);
         self.role(self.uplink.index, role::UPLINK);
@@ -138,7 +143,8 @@ impl Datapath {
     /// # Panics
     /// When the map is not the one vnet-common describes.
     pub fn role(&mut self, index: u32, roles: u32) {
-        let link = Link { roles, header: 14, addr: OUTSIDE.octets(), ..Link::default() };
+        let link =
+            Link { roles, header: 14, addr: OUTSIDE.octets(), outsides: 1, ..Link::default() };
         self.hash("links").insert(index, link, 0).expect("links has room");
     }
 
@@ -149,7 +155,8 @@ impl Datapath {
     pub fn source(&mut self, net: [u8; 4], length: u32, action: u32) {
         let map = self.loaded.get_mut().ebpf().map_mut("sources").expect("the object has sources");
         let mut map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
-        map.insert(&Key::new(length, net), Source { action }, 0).expect("sources has room");
+        map.insert(&Key::new(length, net), Source { action, number: 0 }, 0)
+            .expect("sources has room");
     }
 
     /// Tries a packet from inside at the uplink's way out: it must meet just this end. Returns

@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData};
 use vnet_common::account::Counter;
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
-use vnet_common::policy::{Config, Link, Prefix, Source, Sysctl, SysctlName};
+use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::translate::{Endpoint, Mapping, Owner};
 use vnet_ctl::bpf::{Loaded, Sizes};
@@ -43,6 +43,8 @@ fn config() -> Row {
         netns,
         port_min,
         port_max,
+        low_min,
+        low_max,
         flags,
         tcp_established,
         tcp_transitory,
@@ -51,6 +53,13 @@ fn config() -> Row {
         port_rest,
         max_flows,
         log_level,
+        filtering,
+        port_block,
+        host_mappings,
+        host_flows,
+        addresses,
+        fragments,
+        sorter,
         reserved
     });
     ("config", None, value)
@@ -62,6 +71,7 @@ fn links() -> Row {
         header,
         addr,
         outside,
+        outsides,
         flags,
         name,
         filter_priority,
@@ -85,6 +95,7 @@ fn flows() -> Row {
         packets,
         bytes,
         first_seen,
+        epoch,
         last_seen,
         ticket,
         seq_end,
@@ -103,7 +114,7 @@ fn pools() -> Row {
     ("pools", None, pool)
 }
 
-fn rows() -> [Row; 9] {
+fn rows() -> [Row; 10] {
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
         config(),
@@ -114,12 +125,13 @@ fn rows() -> [Row; 9] {
         ("owners", None, record!(Owner { uses, addr, port, flags })),
         ("counters", None, record!(Counter { packets, bytes })),
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
-        ("sources", None, record!(Source { action })),
+        ("sources", None, record!(Source { action, number })),
+        ("outsides", None, record!(Outside { addr, link })),
     ]
 }
 
 fn load() -> Loaded {
-    let sizes = Sizes { max_flows: 16, log_level: 0 };
+    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0 };
     Loaded::load(sizes, None).unwrap_or_else(|e| panic!("cannot load the object: {e}"))
 }
 

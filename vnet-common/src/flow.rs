@@ -77,8 +77,10 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes of those packets from the IP header on.
     pub bytes: u64,
-    /// When the connection was made.
-    pub first_seen: u64,
+    /// When the connection was made, in seconds of the monotonic clock.
+    pub first_seen: u32,
+    /// [`crate::policy::Config::epoch`] under which the connection was made or last looked at anew.
+    pub epoch: u32,
     /// When this direction last saw a packet.
     pub last_seen: u64,
     /// Number of the one ticket that may expire this connection (see [`crate::expire`]).
@@ -114,14 +116,36 @@ pub mod flag {
     pub const HOST: u8 = 1;
     /// The other side has answered: no longer embryonic.
     pub const REPLIED: u8 = 2;
+    /// Opened from outside, through a forward.
+    pub const FORWARD: u8 = 4;
+    /// Opened from outside, to a mapping that lets others in.
+    pub const INVITED: u8 = 8;
+    /// Between two inside hosts, by the outside address of one of them: the entry is met where
+    /// packets come in from inside, which changes the destination; the source follows where they
+    /// leave.
+    pub const HAIRPIN: u8 = 16;
+    /// Translated by address alone: a protocol without ports.
+    pub const PORTLESS: u8 = 32;
 }
 
 /// Which way a packet crosses the uplink.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From inside (or from this host) to the outside; the direction that made the connection.
+    /// From inside (or from this host) to the outside.
     Out = 0,
     /// From outside towards the mapping.
     In = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Out => Self::In,
+            Self::In => Self::Out,
+        }
+    }
 }

@@ -18,6 +18,10 @@ pub struct Config {
     pub port_min: u16,
     /// Last port that may be handed out.
     pub port_max: u16,
+    /// First port handed out to who comes from a port below 1024 (RFC 4787 REQ-3); 0 = none.
+    pub low_min: u16,
+    /// Last of them.
+    pub low_max: u16,
     /// Bits of [`config_flag`].
     pub flags: u32,
     /// Idle time of an established TCP connection, seconds (RFC 5382 REQ-5: at least 7,440).
@@ -34,10 +38,24 @@ pub struct Config {
     pub max_flows: u32,
     /// Level of the datapath's log the programs were loaded with: 0 off, 1 error … 5 trace.
     pub log_level: u32,
+    /// Who may send to a mapping: one of [`filtering`].
+    pub filtering: u32,
+    /// Ports each inside host has for itself, computed from its address; 0 = no blocks (RFC 7422).
+    pub port_block: u32,
+    /// Mappings an inside host may have at once; 0 = no limit (RFC 6888 REQ-4).
+    pub host_mappings: u32,
+    /// Connections an inside host may have at once; 0 = no limit.
+    pub host_flows: u32,
+    /// Outside addresses the maps have room for.
+    pub addresses: u32,
+    /// Seconds a fragmented packet may take to arrive (RFC 4787 section 11).
+    pub fragments: u32,
+    /// Device where fragments go that came before their first one, to come back in order; 0 = none.
+    pub sorter: u32,
     /// Always zero. The datapath reads it where the verifier must not know a number beforehand.
     pub reserved: u32,
 }
-record!(Config, 56);
+record!(Config, 88);
 
 impl Config {
     /// The defaults of the project, stated here and nowhere else. The instance's own facts
@@ -48,7 +66,9 @@ impl Config {
         netns: 0,
         port_min: 1024,
         port_max: 65535,
-        flags: config_flag::INBOUND_REFRESH,
+        low_min: 1,
+        low_max: 1023,
+        flags: config_flag::INBOUND_REFRESH | config_flag::ANSWER,
         tcp_established: 7440,
         tcp_transitory: 240,
         udp: 300,
@@ -56,6 +76,13 @@ impl Config {
         port_rest: 120,
         max_flows: 262_144,
         log_level: 0,
+        filtering: filtering::ADDRESS_AND_PORT_DEPENDENT,
+        port_block: 0,
+        host_mappings: 0,
+        host_flows: 0,
+        addresses: 4,
+        fragments: 30,
+        sorter: 0,
         reserved: 0,
     };
 }
@@ -64,7 +91,33 @@ impl Config {
 pub mod config_flag {
     /// Packets from outside keep a UDP mapping alive (RFC 4787 REQ-6 allows it).
     pub const INBOUND_REFRESH: u32 = 1;
+    /// Who is refused a connection is told so by ICMP (RFC 6888 REQ-1, RFC 5508 REQ-8).
+    pub const ANSWER: u32 = 2;
+    /// Mappings that begin and end are written to `events`.
+    pub const EVENTS: u32 = 4;
 }
+
+/// Values of [`Config::filtering`] (RFC 4787 section 5).
+pub mod filtering {
+    /// Anybody may send to a mapping.
+    pub const ENDPOINT_INDEPENDENT: u32 = 0;
+    /// Whoever has an address the mapping's owner has sent to.
+    pub const ADDRESS_DEPENDENT: u32 = 1;
+    /// Only the endpoints the mapping's owner has sent to.
+    pub const ADDRESS_AND_PORT_DEPENDENT: u32 = 2;
+}
+
+/// An outside address: the value of `outsides`, indexed by its number (see
+/// [`crate::translate::pool`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The address; 0.0.0.0 where the number is not in use.
+    pub addr: Ipv4,
+    /// Interface index of its uplink.
+    pub link: u32,
+}
+record!(Outside, 8);
 
 /// A managed device: the value of `links`, keyed by interface index.
 #[repr(C)]
@@ -74,10 +127,12 @@ pub struct Link {
     pub roles: u32,
     /// Bytes of link header a frame starts with here: 14 (Ethernet) or 0 (tun, wireguard).
     pub header: u32,
-    /// Outside address, on an uplink.
+    /// First outside address, on an uplink.
     pub addr: Ipv4,
-    /// Number of that address: selects its pools (see [`crate::translate::pool`]).
+    /// Number of that address in `outsides`.
     pub outside: u32,
+    /// How many outside addresses the uplink has; their numbers follow each other.
+    pub outsides: u32,
     /// Bits of [`link_flag`].
     pub flags: u32,
     /// Name when it was attached, NUL-padded.
@@ -89,7 +144,7 @@ pub struct Link {
     /// With `clsact`: handle of the egress filter.
     pub filter_out: u32,
 }
-record!(Link, 48);
+record!(Link, 52);
 
 /// Bits of [`Link::roles`].
 pub mod role {
@@ -126,8 +181,12 @@ record!(Prefix, 8);
 pub struct Source {
     /// One of [`source`].
     pub action: u32,
+    /// With [`source::OUTSIDE`]: the address's number in `outsides`. With [`source::TRANSLATE`] and
+    /// port blocks: what is added to an address of the prefix (as a number, wrapping) to get the
+    /// number of its block.
+    pub number: u32,
 }
-record!(Source, 4);
+record!(Source, 8);
 
 /// Values of [`Source::action`].
 pub mod source {
@@ -135,6 +194,8 @@ pub mod source {
     pub const TRANSLATE: u32 = 1;
     /// An address of this host other than the outside address: leave alone.
     pub const KEEP: u32 = 2;
+    /// An outside address.
+    pub const OUTSIDE: u32 = 3;
 }
 
 /// Key of `sysctls`: the name with dots, NUL-padded (`net.ipv4.conf.eth0.forwarding`).

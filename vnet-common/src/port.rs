@@ -11,6 +11,21 @@ pub const WORDS: usize = 1024;
 /// 64-bit words of the upper level: one bit for each word of the lower one.
 pub const INDEX: usize = WORDS / 64;
 
+/// Where a port's bit is in a set: even ports first, then odd ones, so that the ports of one parity
+/// within a range follow each other.
+#[inline(always)]
+#[must_use]
+pub const fn position(port: u16) -> u16 {
+    (port & 1) << 15 | port >> 1
+}
+
+/// The port whose bit is at this position.
+#[inline(always)]
+#[must_use]
+pub const fn port_at(position: u16) -> u16 {
+    position.rotate_left(1)
+}
+
 /// A set of ports. A bit of an upper level says that the word it stands for may not be empty.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +34,7 @@ pub struct PortSet {
     pub top: u64,
     /// Bit `w % 64` of `index[w / 64]` is set while `words[w]` has a bit set.
     pub index: [u64; INDEX],
-    /// Bit `p % 64` of `words[p / 64]` is set while port `p` is in the set.
+    /// Bit `p % 64` of `words[p / 64]` is set while the port with [`position`] `p` is in the set.
     pub words: [u64; WORDS],
 }
 record!(PortSet, (1 + INDEX + WORDS) * 8);
@@ -33,8 +48,9 @@ impl PortSet {
 
     /// Takes one port out.
     pub fn remove(&mut self, port: u16) {
-        let word = usize::from(port >> 6);
-        self.words[word] &= !(1 << (port & 63));
+        let place = position(port);
+        let word = usize::from(place >> 6);
+        self.words[word] &= !(1 << (place & 63));
         if self.words[word] == 0 {
             self.index[word / 64] &= !(1 << (word % 64));
             if self.index[word / 64] == 0 {

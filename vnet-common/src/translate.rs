@@ -59,11 +59,8 @@ pub mod pool {
 
     /// Pools an outside address has.
     pub const PER_ADDRESS: u32 = 3;
-    /// Outside addresses of an instance. When the address changes, the mappings keep their ports:
-    /// connections made before it go on with the old address, new ones use the new.
-    pub const ADDRESSES: u32 = 1;
-    /// Pools of an instance.
-    pub const COUNT: u32 = PER_ADDRESS * ADDRESSES;
+    /// Most outside addresses an instance can have: their numbers are 8 bits wide.
+    pub const ADDRESSES: u32 = 256;
 
     /// Number of the pool of `proto` on outside address number `outside`, if it is translated.
     #[inline(always)]

@@ -6,46 +6,84 @@ use vnet_common::{
     flow::Direction,
 };
 
+/// The next program decides, and where there is none the packet goes on (`TCX_NEXT`,
+/// `TC_ACT_UNSPEC`).
+pub const NEXT: i32 = -1;
+/// The packet ends here (`TC_ACT_SHOT`).
+const SHOT: i32 = 2;
+/// Not a verdict: the packet has not met its end.
+pub const AGAIN: i32 = i32::MAX;
+
+/// Bit `n` is set when reason number `n` is a drop.
+const DROPS: u64 = {
+    let (mut drops, mut i) = (0, 0);
+    while i < Reason::ALL.len() {
+        if matches!(Reason::ALL[i].verdict(), Verdict::Drop) {
+            drops |= 1 << i;
+        }
+        i += 1;
+    }
+    drops
+};
+const _: () = assert!(Reason::ALL.len() <= 64);
+
 use crate::{
-    kernel::{frame::Frame, maps},
+    kernel::{
+        frame::{Frame, Skb},
+        maps,
+    },
     packet::Packet,
 };
 
-/// Counts the packet's end, as the packets it is on the wire. Not inlined: the verifier then walks
-/// it once for each reason, not once for each way to it.
-#[inline(never)]
-pub fn tally(frame: &Frame, packet: &Packet, reason: Reason) {
-    maps::count(reason, frame.on_wire(0, packet.payload, frame.length()));
+/// Counts the packet's end, as the packets it is on the wire, and returns the verdict. `payload` is
+/// where its headers end; `reason` is a [`Reason`] as a number.
+#[inline(always)]
+pub fn tally(frame: &Frame, payload: u32, reason: u32) -> i32 {
+    maps::count(reason, frame.on_wire(0, payload, frame.length()));
+    if DROPS >> (reason & 63) & 1 == 0 { NEXT } else { SHOT }
 }
 
 /// Says a decision at one level. `reason` and `hook` are numbers here, because text tables do not
 /// survive the trip into the kernel; whoever prints the log gives them their names.
 macro_rules! say {
-    ($level:ident, $frame:expr, $direction:expr, $packet:expr, $reason:expr) => {{
-        let key = &$packet.key;
+    ($level:ident, $frame:expr, $saddr:expr, $daddr:expr, $ports:expr, $what:expr) => {
         $level!(
             $frame.context(),
             "dev={} hook={} reason={} proto={} {:i}:{} > {:i}:{}",
             $frame.device(),
-            // Hooks are numbered in the order of a packet's way: in, then out.
-            u32::from($direction == Direction::Out),
-            $reason as u32,
-            key.proto,
-            key.saddr,
-            key.sport,
-            key.daddr,
-            key.dport
-        );
-    }};
+            $what >> 16 & 1,
+            $what & 0xff,
+            $what >> 8 & 0xff,
+            u32::from_be($saddr),
+            $ports >> 16,
+            u32::from_be($daddr),
+            $ports & 0xffff
+        )
+    };
 }
 
 /// Logs the decision: drops as warnings, the rest for debugging. The verifier removes what is below
-/// the level the programs were loaded with. Not inlined: a program and all that it calls share 512
-/// bytes of stack, and formatting takes many.
+/// the level the programs were loaded with.
+#[inline(always)]
+pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: u32) {
+    let key = &packet.key;
+    // Hooks are numbered in the order of a packet's way: in, then out.
+    let hook = u32::from(direction == Direction::Out);
+    let ports = u32::from(key.sport) << 16 | u32::from(key.dport);
+    let what = hook << 16 | u32::from(key.proto) << 8 | reason;
+    let (saddr, daddr) = (u32::from_ne_bytes(key.saddr), u32::from_ne_bytes(key.daddr));
+    vnet_log(frame.skb(), saddr, daddr, ports, what);
+}
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: Reason) {
-    match reason.verdict() {
-        Verdict::Drop => say!(warn, frame, direction, packet, reason),
-        Verdict::Pass => say!(debug, frame, direction, packet, reason),
+extern "C" fn vnet_log(skb: Skb, saddr: u32, daddr: u32, ports: u32, what: u32) -> u32 {
+    let frame = Frame::new(skb);
+    if DROPS >> (what & 63) & 1 == 0 {
+        say!(debug, frame, saddr, daddr, ports, what);
+    } else {
+        say!(warn, frame, saddr, daddr, ports, what);
     }
+    0
 }

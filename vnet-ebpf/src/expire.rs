@@ -103,7 +103,7 @@ fn timeout(entry: &Entry, protocol: u8, config: &Config) -> u32 {
 fn rotate_if_due() {
     let (Some(config), Some(pool)) = (maps::config(), ports::pool(0)) else { return };
     if pool.rotated_before(u64::from(clock::seconds()), u64::from(config.port_rest)) {
-        kernel::repeat(pool::COUNT * WORDS as u32, rotate_one, &mut 0);
+        kernel::repeat(config.addresses * pool::PER_ADDRESS * WORDS as u32, rotate_one, &mut 0);
     }
 }
 

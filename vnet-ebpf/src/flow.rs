@@ -109,10 +109,9 @@ fn set_state(entry: &Entry, twin: Option<Entry>, state: State) {
     }
 }
 
-/// Makes both entries of a new connection and its ticket, or nothing. Not inlined: it needs a stack
-/// frame of its own.
-#[inline(never)]
-pub fn remember(opening: &Opening) -> Result<(), Refusal> {
+/// Makes both entries of a new connection and its ticket, or nothing.
+#[inline(always)]
+pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
     let key = &opening.key;
     let ticket = clock::random();
     let mut flow = Flow {
@@ -125,7 +124,8 @@ pub fn remember(opening: &Opening) -> Result<(), Refusal> {
         state: opening.state as u8,
         flags: opening.flags,
         outside: opening.outside,
-        first_seen: clock::now(),
+        first_seen: clock::seconds(),
+        epoch,
         last_seen: clock::now(),
         ticket,
         link: opening.link,

@@ -1,7 +1,7 @@
 //! The datapath of vnet.
 //!
-//! One program looks at packets that come in on a managed device, one at packets that go out
-//! ([`run`] is both). The stages are pure where they can be: [`packet`], [`checksum`],
+//! One program looks at packets that come in on a managed device, one at packets that go out: in
+//! both, [`known`] packets pass, and about others somebody has to [`decide`]. The stages are pure where they can be: [`packet`], [`checksum`],
 //! [`rewrite`], [`quote`] and [`port`] know no kernel and are tested on the host, and
 //! [`kernel`] is the only door to packets, maps, clocks and sockets.
 #![cfg_attr(not(test), no_std)]
@@ -9,14 +9,17 @@
 
 pub mod account;
 pub mod checksum;
+pub mod decide;
 pub mod expire;
 pub mod flow;
+pub mod inbound;
 pub mod kernel;
+pub mod known;
+pub mod open;
 pub mod opening;
 pub mod packet;
 pub mod policy;
 pub mod port;
 pub mod quote;
 pub mod rewrite;
-pub mod run;
 pub mod translate;

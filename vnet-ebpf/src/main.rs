@@ -4,25 +4,25 @@
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use vnet_common::{account::Verdict, flow::Direction};
-use vnet_ebpf::{account, expire, kernel::frame::Frame, packet::Packet, run::run};
-
-/// The next program decides, and where there is none the packet goes on (`TCX_NEXT`,
-/// `TC_ACT_UNSPEC`).
-const NEXT: i32 = -1;
-/// The packet ends here (`TC_ACT_SHOT`).
-const SHOT: i32 = 2;
+use vnet_common::flow::Direction;
+use vnet_ebpf::{
+    account::AGAIN,
+    decide::{vnet_decide_in, vnet_decide_out},
+    expire,
+    kernel::frame::{Frame, Skb},
+    known,
+};
 
 /// Packets that a managed device has received.
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
-    finish(context, Direction::In)
+    run(context, Direction::In, vnet_decide_in)
 }
 
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
-    finish(context, Direction::Out)
+    run(context, Direction::Out, vnet_decide_out)
 }
 
 /// Run once by the control plane after loading: starts the expiry timer. 0, or a negative errno.
@@ -31,17 +31,18 @@ pub fn vnet_clock(_context: TcContext) -> i32 {
     expire::start()
 }
 
+/// What is known passes; about the rest somebody decides, once.
 #[inline(always)]
-fn finish(context: TcContext, direction: Direction) -> i32 {
-    let mut frame = Frame::new(context);
-    let mut packet = Packet::UNKNOWN;
-    let reason = run(&mut frame, direction, &mut packet);
-    account::tally(&frame, &packet, reason);
-    account::log(&frame, direction, &packet, reason);
-    match reason.verdict() {
-        Verdict::Pass => NEXT,
-        Verdict::Drop => SHOT,
+fn run(context: TcContext, direction: Direction, decide: extern "C" fn(Skb) -> i32) -> i32 {
+    let mut frame = Frame::of(context);
+    let mut verdict = known::pass(&mut frame, direction, false);
+    if verdict == AGAIN {
+        verdict = decide(frame.skb());
     }
+    if verdict == AGAIN {
+        verdict = known::pass(&mut frame, direction, true);
+    }
+    verdict
 }
 
 #[cfg(target_arch = "bpf")]

@@ -1,6 +1,7 @@
 //! What a new connection starts with: filled by policy, given a port by translation, remembered as
 //! a flow.
 
+use crate::port::Range;
 use vnet_common::{
     Ipv4,
     flow::{FlowKey, flag},
@@ -9,6 +10,7 @@ use vnet_common::{
 };
 
 /// A connection about to be made.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Opening {
     /// Tuple of its first packet.
@@ -19,6 +21,10 @@ pub struct Opening {
     pub link: u32,
     /// Outside port; 0 until it has one.
     pub port: u16,
+    /// Outside ports it may have.
+    pub ports: Range,
+    /// Outside ports it shall have rather than those, while there are any; from 0 = none.
+    pub low: Range,
     /// Number of the outside address.
     pub outside: u8,
     /// State it starts in.

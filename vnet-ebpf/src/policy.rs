@@ -3,16 +3,16 @@
 use vnet_common::{
     Ipv4,
     account::Reason,
-    flow::flag,
-    policy::{Link, role, source},
+    flow::{FlowKey, flag, proto},
+    policy::{Config, Link, role, source},
     tcp::State,
     translate::pool,
 };
 
 use crate::{
-    flow,
     kernel::{
-        flows::{Entry, Refusal},
+        desk::desk,
+        flows::Entry,
         frame::Frame,
         maps,
         ports::Slot,
@@ -20,80 +20,95 @@ use crate::{
     },
     opening::Opening,
     packet::{Kind, Packet},
-    translate,
+    port::Range,
 };
 
-/// Whether the flow's outside address is still one of the uplink's. An address that is gone cannot
-/// be answered; the next packet starts anew on the present one.
+/// Admits a new flow outward: its opening is on the desk then. Or says why the packet goes otherwise.
 #[inline(always)]
-#[must_use]
-pub fn still_ours(entry: &Entry, link: &Link) -> bool {
-    let addr = entry.target().saddr;
-    addr == link.addr || maps::source(addr) == Some(source::KEEP)
-}
-
-/// Admits a new flow outward and remembers it, or says why the packet goes otherwise.
-#[inline(always)]
-pub fn admit(frame: &Frame, packet: &Packet, link: &Link) -> Result<(), Reason> {
-    let host = from_host(frame, packet, link)?;
-    let state = if host { host_opens(frame, packet, link)? } else { inside_opens(packet)? };
-    let mut opening = Opening {
+pub fn admit(frame: &Frame, link: &Link) -> Result<(), Reason> {
+    let (Some(desk), Some(config)) = (desk(), maps::config()) else {
+        return Err(Reason::Unmanaged);
+    };
+    let packet = &desk.packet;
+    let host = from_host(frame, packet)?;
+    let number = match host {
+        Some(number) => number,
+        None => link.outside as u8,
+    };
+    let state =
+        if host.is_some() { host_opens(frame, packet, number)? } else { inside_opens(packet)? };
+    desk.opening = Opening {
         key: packet.key,
-        addr: link.addr,
+        addr: maps::outside(number).ok_or(Reason::Unmanaged)?,
         link: frame.device(),
         port: 0,
-        outside: link.outside as u8,
+        ports: ports(&packet.key, config),
+        low: low_ports(&packet.key, config),
+        outside: number,
         state,
-        flags: if host { flag::HOST } else { 0 },
+        flags: if host.is_some() { flag::HOST } else { 0 },
     };
-    open(frame, &mut opening).map_err(|reason| {
-        // Others may have used up what there is; the host's own port needs no translation.
-        let own = host && !held_inside(link, packet.key.proto, packet.key.sport);
-        if own { Reason::Host } else { reason }
-    })
+    Ok(())
 }
 
+/// Outside ports an endpoint may have. Every identifier of an ICMP query may be used: `--ports` is
+/// about ports.
 #[inline(always)]
-fn open(frame: &Frame, opening: &mut Opening) -> Result<(), Reason> {
-    let config = maps::config().ok_or(Reason::Unmanaged)?;
-    translate::acquire(frame, opening, config)?;
-    flow::remember(opening).or_else(|refusal| {
-        translate::release(opening.outside, opening.key.proto, opening.port);
-        match refusal {
-            // Another CPU made the same flow at this moment: it will be found.
-            Refusal::Exists => Ok(()),
-            Refusal::Full => Err(Reason::FlowsFull),
-        }
-    })
+fn ports(key: &FlowKey, config: &Config) -> Range {
+    match key.proto {
+        proto::ICMP => Range { min: 0, max: u16::MAX },
+        _ => Range { min: config.port_min, max: config.port_max },
+    }
 }
 
-/// Whether this host sent it, as the outside address itself. Everything that is neither that nor
-/// an inside host's ends here.
+/// Who comes from a port below 1024 keeps one (RFC 4787 REQ-3).
 #[inline(always)]
-fn from_host(frame: &Frame, packet: &Packet, link: &Link) -> Result<bool, Reason> {
+fn low_ports(key: &FlowKey, config: &Config) -> Range {
+    if key.sport < 1024 && key.proto != proto::ICMP && config.low_min != 0 {
+        Range { min: config.low_min, max: config.low_max }
+    } else {
+        Range::NONE
+    }
+}
+
+/// Whether the opening on the desk is one of this host's own, which needs no translation.
+#[inline(always)]
+#[must_use]
+pub fn needs_none() -> bool {
+    let Some(desk) = desk() else { return false };
+    let opening = &desk.opening;
+    opening.by_host() && !held_inside(opening.outside, opening.key.proto, opening.key.sport)
+}
+
+/// Number of the outside address that this host sent it as; none when it is an inside host's.
+/// Everything that is neither ends here.
+#[inline(always)]
+fn from_host(frame: &Frame, packet: &Packet) -> Result<Option<u8>, Reason> {
     let key = &packet.key;
-    if key.saddr == link.addr {
-        return if unicast(key.daddr) { Ok(true) } else { Err(Reason::Host) };
+    let found = maps::source(key.saddr);
+    if let Some(found) = found.filter(|found| found.action == source::OUTSIDE) {
+        return if unicast(key.daddr) { Ok(Some(found.number as u8)) } else { Err(Reason::Host) };
     }
     let arrived = frame.arrived_on();
     if arrived == 0 && key.saddr == [0; 4] {
         // A host that has no address yet asks for one (RFC 2131).
         return Err(Reason::Host);
     }
-    match inside_source(arrived, key.saddr) {
-        Some(source::KEEP) => Err(Reason::Host),
-        Some(_) if unicast(key.daddr) => Ok(false),
-        Some(_) => Err(Reason::MulticastSource),
+    let by_device =
+        arrived != 0 && maps::link(arrived).is_some_and(|link| link.roles & role::INSIDE != 0);
+    match found {
+        _ if by_device => translated(key.daddr),
+        Some(found) if found.action == source::KEEP => Err(Reason::Host),
+        Some(_) => translated(key.daddr),
         None if private(key.saddr) => Err(Reason::PrivateSource),
         None => Err(Reason::Routed),
     }
 }
 
+/// An inside host's packet to `daddr`.
 #[inline(always)]
-fn inside_source(arrived: u32, addr: Ipv4) -> Option<u32> {
-    let by_device =
-        arrived != 0 && maps::link(arrived).is_some_and(|link| link.roles & role::INSIDE != 0);
-    if by_device { Some(source::TRANSLATE) } else { maps::source(addr) }
+fn translated(daddr: Ipv4) -> Result<Option<u8>, Reason> {
+    if unicast(daddr) { Ok(None) } else { Err(Reason::MulticastSource) }
 }
 
 /// State in which a packet from inside starts a flow.
@@ -115,10 +130,10 @@ fn inside_opens(packet: &Packet) -> Result<State, Reason> {
 /// from outside must not create state. A port that a socket is bound to is safe without any,
 /// because sockets are asked before a port is handed out.
 #[inline(always)]
-fn host_opens(frame: &Frame, packet: &Packet, link: &Link) -> Result<State, Reason> {
+fn host_opens(frame: &Frame, packet: &Packet, number: u8) -> Result<State, Reason> {
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
-        Kind::Udp if needs_mapping(frame, packet, link) => Ok(State::Unreplied),
+        Kind::Udp if needs_mapping(frame, packet, number) => Ok(State::Unreplied),
         Kind::Query => Ok(State::Unreplied),
         Kind::Tcp
         | Kind::Udp
@@ -134,7 +149,7 @@ fn host_opens(frame: &Frame, packet: &Packet, link: &Link) -> Result<State, Reas
 /// address (another NAT's traffic) has no socket at all: both need a mapping. An open socket needs
 /// one only where an inside host has this very conversation.
 #[inline(always)]
-fn needs_mapping(frame: &Frame, packet: &Packet, link: &Link) -> bool {
+fn needs_mapping(frame: &Frame, packet: &Packet, number: u8) -> bool {
     let key = &packet.key;
     if frame.arrived_on() != 0 {
         return true;
@@ -142,53 +157,33 @@ fn needs_mapping(frame: &Frame, packet: &Packet, link: &Link) -> bool {
     match socket::receiver(frame, &key.reversed()) {
         Socket::Connected => true,
         Socket::Bound => Entry::find(&key.reversed()).is_some(),
-        Socket::None => held_inside(link, key.proto, key.sport),
+        Socket::None => held_inside(number, key.proto, key.sport),
     }
 }
 
-/// Whether an inside host holds this port of the outside address.
+/// Whether an inside host holds this port of an outside address.
 #[inline(always)]
-fn held_inside(link: &Link, proto: u8, port: u16) -> bool {
-    let slot = pool::number(link.outside as u8, proto).and_then(|pool| Slot::find(pool, port));
+#[must_use]
+pub fn held_inside(outside: u8, proto: u8, port: u16) -> bool {
+    let slot = pool::number(outside, proto).and_then(|pool| Slot::find(pool, port));
     slot.is_some_and(|slot| slot.held() && !slot.of_host())
 }
 
 /// What becomes of an ICMP error on its way out that quotes no known flow.
 #[inline(always)]
 #[must_use]
-pub fn unmatched(frame: &Frame, packet: &Packet, link: &Link) -> Reason {
-    match from_host(frame, packet, link) {
-        Ok(true) => Reason::Host,
-        Ok(false) => Reason::IcmpUnmatched,
+pub fn unmatched(frame: &Frame, packet: &Packet) -> Reason {
+    match from_host(frame, packet) {
+        Ok(Some(_)) => Reason::Host,
+        Ok(None) => Reason::IcmpUnmatched,
         Err(reason) => reason,
-    }
-}
-
-/// What becomes of a packet from outside that no flow wants.
-#[inline(never)]
-#[must_use]
-pub fn unwanted(frame: &Frame, packet: &Packet, link: &Link) -> Reason {
-    let key = &packet.key;
-    if key.daddr != link.addr {
-        return if unicast(key.daddr) { Reason::NotOurs } else { Reason::Multicast };
-    }
-    let held = match packet.kind {
-        // Of fragments only the first has ports, and only with it the host would answer.
-        Kind::Tcp | Kind::Udp | Kind::Fragment => held_inside(link, key.proto, key.dport),
-        Kind::Query | Kind::Reply | Kind::Error | Kind::OtherIcmp | Kind::Other => false,
-    };
-    if held && socket::receiver(frame, key) == Socket::None {
-        Reason::Filtered
-    } else if packet.kind == Kind::Fragment {
-        Reason::FragmentIn
-    } else {
-        Reason::Unsolicited
     }
 }
 
 /// Neither multicast (224.0.0.0/4), reserved nor broadcast (240.0.0.0/4).
 #[inline(always)]
-fn unicast(addr: Ipv4) -> bool {
+#[must_use]
+pub fn unicast(addr: Ipv4) -> bool {
     addr[0] < 224
 }
 

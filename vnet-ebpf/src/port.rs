@@ -3,7 +3,7 @@
 //! The sets are shared by all CPUs and changed by atomic operations only. Who clears a port's bit
 //! owns the port. The same code runs on the host under threads, which is where it is tested.
 
-use vnet_common::port::{INDEX, PortPool, PortSet, WORDS};
+use vnet_common::port::{INDEX, PortPool, PortSet, WORDS, position};
 
 use crate::kernel::atomic::{Atomic64, bound};
 
@@ -31,6 +31,7 @@ pub struct Pool {
 const _: () = assert!(size_of::<Pool>() == size_of::<PortPool>());
 
 /// Ports from the first to the last one.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// First port.
@@ -40,11 +41,31 @@ pub struct Range {
 }
 
 impl Range {
+    /// No port.
+    pub const NONE: Self = Self { min: 1, max: 0 };
+
     /// Whether `port` is in it.
     #[inline(always)]
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.min <= port && port <= self.max
+    }
+}
+
+impl Range {
+    /// Positions (see [`position`]) of its ports of one parity, 0 or 1.
+    #[inline(always)]
+    #[must_use]
+    pub fn positions(&self, parity: u16) -> Self {
+        let skipped = |port: u16| (port ^ parity) & 1;
+        // Wide enough for one past the last port.
+        let min = (u32::from(self.min) + u32::from(skipped(self.min))) >> 1;
+        let max = (i32::from(self.max) - i32::from(skipped(self.max))) >> 1;
+        let half = u32::from(parity & 1) << 15;
+        if max < min.cast_signed() {
+            return Self::NONE;
+        }
+        Self { min: (half | min) as u16, max: (half | max.cast_unsigned()) as u16 }
     }
 }
 
@@ -83,7 +104,8 @@ impl Set {
     /// Takes `port` out; `true` for exactly one of all who try at once.
     #[inline(always)]
     pub fn claim(&self, port: u16) -> bool {
-        let (word, bit) = (usize::from(port >> 6), bit(port.into()));
+        let place = position(port);
+        let (word, bit) = (usize::from(place >> 6), bit(place.into()));
         let before = self.word(word).and(!bit);
         if before & !bit == 0 {
             self.close(word);
@@ -94,7 +116,8 @@ impl Set {
     /// Puts `port` in.
     #[inline(always)]
     pub fn add(&self, port: u16) {
-        self.add_word(usize::from(port >> 6), bit(port.into()));
+        let place = position(port);
+        self.add_word(usize::from(place >> 6), bit(place.into()));
     }
 
     /// Puts all of `bits` into word number `word`.
@@ -138,12 +161,12 @@ impl Set {
         }
     }
 
-    /// Looks for the first port of the set from `port` on: in its own word, else in its own group of
-    /// words, else in the first group after it that has any.
+    /// Looks for the first position from `from` on whose port is in the set: in its own word, else
+    /// in its own group of words, else in the first group after it that has any.
     #[inline(always)]
-    pub fn look(&self, port: u16) -> Look {
-        let word = usize::from(port >> 6);
-        let here = self.word(word).load() & (u64::MAX << (port & 63));
+    pub fn look(&self, from: u16) -> Look {
+        let word = usize::from(from >> 6);
+        let here = self.word(word).load() & (u64::MAX << (from & 63));
         if here != 0 {
             return Look::Found(join(word, here));
         }
@@ -178,9 +201,9 @@ impl Set {
 /// time is seen by whoever looks on until there is an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// The first port, a moment ago.
+    /// The first position with a port, a moment ago.
     Found(u16),
-    /// None before this one: look on from here.
+    /// None before this position: look on from here.
     On(u16),
     /// None.
     Empty,

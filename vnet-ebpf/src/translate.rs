@@ -2,8 +2,8 @@
 
 use vnet_common::{
     account::Reason,
-    flow::{FlowKey, proto},
-    policy::Config,
+    flow::FlowKey,
+    port::port_at,
     translate::{Endpoint, Mapping, pool},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     flow,
     kernel::{
         self, clock,
+        desk::desk,
         flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping},
         frame::Frame,
         ports::{self, Slot},
@@ -20,35 +21,29 @@ use crate::{
     port::{Look, Pool, Range, Set},
 };
 
-/// Every identifier of an ICMP query may be used: `--ports` is about ports.
-const IDENTIFIERS: Range = Range { min: 0, max: u16::MAX };
 /// Ports tried for one packet. More than one is needed only where a host's socket owns what was
 /// found, which is then set aside, or where another CPU claimed it first.
 const TRIES: u32 = 256;
 
-/// Gives the opening its port, with one more use: that of its mapping, else of a new one. Not
-/// inlined: it is off the steady path and needs a stack frame of its own.
-#[inline(never)]
-pub fn acquire(frame: &Frame, opening: &mut Opening, config: &Config) -> Result<(), Reason> {
-    let endpoint = opening.endpoint();
-    let number = pool::number(opening.outside, endpoint.proto).ok_or(Reason::Protocol)?;
-    if mapping(&endpoint).is_none() && make(frame, opening, config, number)? {
-        return Ok(());
+/// Gives the opening on the desk its port, with one more use: that of its mapping, else of a new one.
+#[inline(always)]
+pub fn acquire(frame: &mut Frame) -> Result<(), Reason> {
+    let endpoint = desk().ok_or(Reason::Unmanaged)?.opening.endpoint();
+    let number = pool::number(endpoint.outside, endpoint.proto).ok_or(Reason::Protocol)?;
+    if mapping(&endpoint).is_none() {
+        let port = choose(frame, number).ok_or(Reason::PortsExhausted)?;
+        if make(&mut desk().ok_or(Reason::Unmanaged)?.opening, number, port)? {
+            return Ok(());
+        }
     }
+    let opening = &mut desk().ok_or(Reason::Unmanaged)?.opening;
     let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
     join(frame, opening, number, found.port)
 }
 
 /// Makes a mapping with one use; `false` when another CPU made it at this moment.
 #[inline(always)]
-fn make(
-    frame: &Frame,
-    opening: &mut Opening,
-    config: &Config,
-    number: u32,
-) -> Result<bool, Reason> {
-    let pool = ports::pool(number).ok_or(Reason::PortsExhausted)?;
-    let port = choose(frame, opening, config, number, pool).ok_or(Reason::PortsExhausted)?;
+fn make(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
     let slot = Slot::find(number, port).ok_or(Reason::PortsExhausted)?;
     let new = Mapping { addr: opening.addr, port, reserved: 0, created: clock::now() };
     match insert_mapping(&opening.endpoint(), &new) {
@@ -59,7 +54,9 @@ fn make(
             Ok(true)
         }
         Err(refusal) => {
-            pool.free.add(port);
+            if let Some(pool) = ports::pool(number) {
+                pool.free.add(port);
+            }
             match refusal {
                 Refusal::Exists => Ok(false),
                 Refusal::Full => Err(Reason::FlowsFull),
@@ -112,118 +109,127 @@ pub fn end(key: &FlowKey, entry: Entry) {
     }
 }
 
-/// Claims a port: the endpoint's own if it can be had, else any of the range.
+/// Claims a port: the endpoint's own if it can be had, else any it may have.
 #[inline(always)]
-fn choose(
-    frame: &Frame,
-    opening: &Opening,
-    config: &Config,
-    number: u32,
-    pool: &Pool,
-) -> Option<u16> {
-    if opening.by_host() && pool.claim(opening.key.sport, true) {
-        return Some(opening.key.sport);
+fn choose(frame: &mut Frame, number: u32) -> Option<u16> {
+    let (pool, desk) = (ports::pool(number)?, desk()?);
+    let own = desk.opening.key.sport;
+    if desk.opening.by_host() && pool.claim(own, true) {
+        return Some(own);
     }
-    let range = range(opening.key.proto, config);
-    let (stage, from) = (config.reserved, opening.key.sport);
-    let mut search = Search { frame, opening, range, number, stage, from, found: None };
-    kernel::repeat(TRIES, look, &mut search);
-    search.found
+    desk.search = Search { number, ..Search::START };
+    kernel::repeat(TRIES, look, frame);
+    (desk.search.found != 0).then_some(desk.search.port)
 }
 
-/// A search for a port that no socket of the host owns.
-struct Search<'a> {
-    frame: &'a Frame,
-    opening: &'a Opening,
-    range: Range,
+/// A search for a port that no socket of the host owns. It lies on the desk, where the verifier does
+/// not follow it: it walks one step of the search for all.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Search {
+    /// Number of the pool.
     number: u32,
-    /// One of [`stage`].
+    /// Where it looks (see [`STAGES`]).
     stage: u32,
-    /// The port to look from.
+    /// The position to look from.
     from: u16,
-    found: Option<u16>,
+    /// The last position that will do.
+    last: u16,
+    /// The port, once it is found.
+    port: u16,
+    /// Whether it is.
+    found: u16,
 }
 
-/// Where a search looks. Numbers, and the first one read from the map: kernels before 6.7 walk the
-/// step of a loop only once, with what they know of its context before the first turn, and would
-/// take out whatever other values lead to. After the first stage, each set has two: from anywhere to
-/// the end of the range, and from the start of the range.
-mod stage {
-    /// At the endpoint's own port.
-    pub(super) const OWN: u32 = 0;
-    /// At those that are free.
-    pub(super) const FREE: u32 = 1;
-    /// At those that have rested longest.
-    pub(super) const RESTED: u32 = 3;
-    /// At those that have not.
-    pub(super) const RESTING: u32 = 5;
-    /// Nowhere.
-    pub(super) const END: u32 = 7;
+/// Stages of one range. The first is the endpoint's own port; after it, every set of ports has four:
+/// those of the same parity (RFC 4787 REQ-4), from anywhere to the end of the range and from its
+/// start, then those of the other one.
+const STAGES: u32 = 1 + 3 * 4;
+
+impl Search {
+    const START: Self = Self { number: 0, stage: 0, from: 0, last: 0, port: 0, found: 0 };
+
+    /// The ports that will do: low ones first, if the endpoint shall have one.
+    #[inline(always)]
+    fn range(&self, opening: &Opening) -> Range {
+        if self.low(opening) { opening.low } else { opening.ports }
+    }
+
+    #[inline(always)]
+    fn low(&self, opening: &Opening) -> bool {
+        self.stage < STAGES && opening.low != Range::NONE
+    }
+
+    /// Stage of the present range.
+    #[inline(always)]
+    fn step(&self) -> u32 {
+        if self.stage < STAGES { self.stage } else { self.stage - STAGES }
+    }
+
+    /// The set that is looked at; none for the endpoint's own port.
+    #[inline(always)]
+    fn set<'a>(&self, pool: &'a Pool) -> Option<&'a Set> {
+        match (self.step() + 3) >> 2 {
+            0 => None,
+            1 => Some(&pool.free),
+            2 => Some(&pool.rested),
+            _ => Some(&pool.resting),
+        }
+    }
+
+    /// Looks elsewhere from now on; returns 1 when everything was looked at.
+    #[inline(always)]
+    fn next(&mut self, opening: &Opening) -> i64 {
+        let low = self.low(opening);
+        self.stage += 1;
+        let parity = opening.key.sport ^ ((self.step() + 3) >> 1 & 1) as u16;
+        let range = self.range(opening).positions(parity);
+        (self.from, self.last) = (range.min, range.max);
+        if self.step() & 1 == 1 && range != Range::NONE {
+            self.from += (clock::random() % (u32::from(range.max - range.min) + 1)) as u16;
+        }
+        i64::from(!low && self.stage == STAGES || self.stage >= 2 * STAGES)
+    }
 }
 
 /// One try; returns 1 when the search is over.
-extern "C" fn look(_turn: u64, search: &mut Search<'_>) -> i64 {
+extern "C" fn look(_turn: u64, frame: &mut Frame) -> i64 {
+    let Some(desk) = desk() else { return 1 };
+    let (search, opening) = (&mut desk.search, &desk.opening);
     let Some(pool) = ports::pool(search.number) else { return 1 };
-    let (port, claimed) = match set(pool, search.stage) {
+    let (port, claimed) = match search.set(pool) {
         None => {
-            let claimed = claim_own(pool, search);
-            next_stage(search);
-            (search.opening.key.sport, claimed)
+            let claimed = claim_own(pool, search, opening);
+            search.next(opening);
+            (opening.key.sport, claimed)
         }
         Some(set) => match set.look(search.from) {
-            Look::Found(port) if port <= search.range.max => (port, set.claim(port)),
-            Look::On(port) => {
-                search.from = port;
+            Look::Found(place) if place <= search.last => {
+                (port_at(place), set.claim(port_at(place)))
+            }
+            Look::On(place) => {
+                search.from = place;
                 return 0;
             }
-            Look::Found(_) | Look::Empty => return next_stage(search),
+            Look::Found(_) | Look::Empty => return search.next(opening),
         },
     };
-    if claimed && is_sockets(search.frame, search.opening, port) {
+    if claimed && is_sockets(frame, opening, port) {
         pool.resting.add(port);
     } else if claimed {
-        search.found = Some(port);
+        (search.port, search.found) = (port, 1);
         return 1;
     }
     0
 }
 
-/// The set that is looked at; none for the endpoint's own port.
-#[inline(always)]
-fn set(pool: &Pool, stage: u32) -> Option<&Set> {
-    match stage {
-        stage::OWN => None,
-        stage::FREE..stage::RESTED => Some(&pool.free),
-        stage::RESTED..stage::RESTING => Some(&pool.rested),
-        _ => Some(&pool.resting),
-    }
-}
-
 /// The endpoint's own port need not have rested when its host had it last.
 #[inline(always)]
-fn claim_own(pool: &Pool, search: &Search<'_>) -> bool {
-    let key = &search.opening.key;
+fn claim_own(pool: &Pool, search: &Search, opening: &Opening) -> bool {
+    let key = &opening.key;
     let again =
         Slot::find(search.number, key.sport).is_some_and(|slot| slot.holder().0 == key.saddr);
-    search.range.contains(key.sport) && pool.claim(key.sport, again)
-}
-
-/// Looks elsewhere from now on; returns 1 when everything was looked at.
-#[inline(always)]
-fn next_stage(search: &mut Search<'_>) -> i64 {
-    search.stage += 1;
-    let anywhere = clock::random() as u16;
-    let first = search.stage & 1 == 1 && search.range.contains(anywhere);
-    search.from = if first { anywhere } else { search.range.min };
-    i64::from(search.stage >= stage::END)
-}
-
-#[inline(always)]
-fn range(protocol: u8, config: &Config) -> Range {
-    match protocol {
-        proto::ICMP => IDENTIFIERS,
-        _ => Range { min: config.port_min, max: config.port_max },
-    }
+    search.range(opening).contains(key.sport) && pool.claim(key.sport, again)
 }
 
 /// Whether a socket of this host would receive the answers sent to `port`. Not inlined, so that the

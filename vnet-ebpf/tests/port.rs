@@ -7,21 +7,26 @@ use std::{
 };
 
 use proptest::prelude::*;
-use vnet_common::port::{PortPool, PortSet, WORDS};
+use vnet_common::port::{PortPool, PortSet, WORDS, port_at, position};
 use vnet_ebpf::port::{Look, Pool, Range, Set};
 
-/// A port of the set within `range`, found as the programs find one: from `start` on, else from the
-/// start of the range, and on from wherever a look says so.
+/// A port of the set within `range`, found as the programs find one: of the parity of `start`, else
+/// of the other; from `start` on, else from the start of the range, and on from wherever a look says
+/// so.
 fn find(set: &Set, range: Range, start: u16) -> Option<u16> {
-    let start = if range.contains(start) { start } else { range.min };
-    first(set, start, range.max).or_else(|| first(set, range.min, range.max))
+    let found = [start & 1, (start & 1) ^ 1].into_iter().find_map(|parity| {
+        let half = range.positions(parity);
+        let from = if half.contains(position(start)) { position(start) } else { half.min };
+        first(set, from, half.max).or_else(|| first(set, half.min, half.max))
+    });
+    found.map(port_at)
 }
 
 fn first(set: &Set, mut from: u16, max: u16) -> Option<u16> {
     loop {
         match set.look(from) {
-            Look::Found(port) => return (port <= max).then_some(port),
-            Look::On(port) => from = port,
+            Look::Found(place) => return (place <= max).then_some(place),
+            Look::On(place) => from = place,
             Look::Empty => return None,
         }
     }
@@ -51,6 +56,13 @@ fn every_port_of_the_range_is_found_once_and_no_other() {
         assert_eq!(found.len(), expected.len(), "{range:?}");
         assert_eq!(found.into_iter().collect::<HashSet<_>>(), expected, "{range:?}");
     }
+}
+
+#[test]
+fn parity_is_kept_while_there_are_ports_of_it() {
+    let set = &Set::from(&PortSet::FULL);
+    let found = drain(set, Range { min: 5000, max: 5009 }, 7);
+    assert_eq!(found, [5001, 5003, 5005, 5007, 5009, 5000, 5002, 5004, 5006, 5008]);
 }
 
 #[test]
@@ -148,8 +160,13 @@ proptest! {
             }
         }
         let range = Range { min: min.min(max), max: min.max(max) };
-        let from = if range.contains(start) { start } else { range.min };
-        let first = |low: u16| model.iter().copied().filter(|p| *p >= low && *p <= range.max).min();
-        prop_assert_eq!(find(set, range, start), first(from).or_else(|| first(range.min)));
+        let from = if range.contains(start) { start } else { 0 };
+        let first = |parity: u16, low: u16| {
+            let fits = |p: &u16| *p >= low && range.contains(*p) && p & 1 == parity;
+            model.iter().copied().filter(fits).min()
+        };
+        let of = |parity| first(parity, from).or_else(|| first(parity, 0));
+        let (same, other) = (start & 1, (start & 1) ^ 1);
+        prop_assert_eq!(find(set, range, start), of(same).or_else(|| first(other, 0)));
     }
 }

@@ -76,7 +76,7 @@ fn when_only_one_half_of_a_flow_fits_none_is_made() {
         datapath.out(&datagram().from(client(n)), Reason::NatOut);
     }
     // One entry that belongs to nobody leaves room for just one more.
-    let stray = key(&Packet::udp(SERVER, outside(1)));
+    let stray = key(&Packet::udp(SECOND, outside(1)));
     let flow = datapath.flow(&key(&datagram().from(client(0)))).expect("the flow is there");
     datapath.hash("flows4").insert(stray, flow, 0).expect("there is room for one");
     datapath.out(&datagram(), Reason::FlowsFull);
@@ -133,8 +133,9 @@ fn a_mapping_that_is_just_ending_is_not_joined() {
 
 /// Puts a port into a set.
 fn insert(set: &mut vnet_common::port::PortSet, port: u16) {
-    let word = usize::from(port) / 64;
-    set.words[word] |= 1 << (port % 64);
+    let place = vnet_common::port::position(port);
+    let word = usize::from(place) / 64;
+    set.words[word] |= 1 << (place % 64);
     set.index[word / 64] |= 1 << (word % 64);
     set.top |= 1 << (word / 64);
 }

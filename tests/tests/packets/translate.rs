@@ -193,13 +193,14 @@ fn everything_that_comes_by_an_inside_device_is_inside() {
 }
 
 #[test]
-fn a_flow_of_another_uplink_is_not_known_here() {
+fn a_flow_that_moved_here_from_another_uplink_begins_anew() {
     let mut datapath = Datapath::new();
     datapath.out(&datagram(), Reason::NatOut);
     let key = key(&datagram());
     let mut flow = datapath.flow(&key).expect("the flow is there");
     flow.link += 1;
     datapath.hash("flows4").insert(key, flow, 0).expect("the entry can be written");
-    // The mapping is there, the entry is in the way: refused rather than sent elsewhere.
-    datapath.out(&datagram(), Reason::MappingRace);
+    datapath.out(&datagram(), Reason::NatOut);
+    let flow = datapath.flow(&self::key(&datagram())).expect("the flow is there");
+    assert_eq!((flow.link, flow.packets), (datapath.uplink.index, 1));
 }

@@ -67,6 +67,7 @@ fn fill(instance: &mut Instance, maps: &Maps<'_>) -> Result<Option<String>, Erro
     let unset = Config { version: 0, netns: 0, ..Config::DEFAULT };
     instance.config = or_default(maps.config(), &mut odd)?.unwrap_or(unset);
     instance.links = or_default(maps.links(), &mut odd)?.unwrap_or_default();
+    instance.outsides = or_default(maps.outsides(), &mut odd)?.unwrap_or_default();
     instance.sources = or_default(maps.sources(), &mut odd)?.unwrap_or_default();
     instance.sysctls = or_default(maps.sysctls(), &mut odd)?.unwrap_or_default();
     Ok(odd)

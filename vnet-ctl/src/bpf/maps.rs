@@ -7,7 +7,7 @@ use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use ipnet::Ipv4Net;
-use vnet_common::policy::{Config, Link, Source, Sysctl, SysctlName};
+use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName};
 use vnet_common::port::PortPool;
 
 use super::error::{Error, is_absent};
@@ -71,6 +71,29 @@ impl<'a> Maps<'a> {
         Ok(())
     }
 
+    /// `outsides`: the numbers that are in use.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn outsides(&self) -> Result<BTreeMap<u32, Outside>, Error> {
+        let map: Array<MapData, Outside> = self.open("outsides")?;
+        let rows = (0..map.len()).map(|number| Ok((number, map.get(&number, 0)?)));
+        let rows: Result<BTreeMap<_, _>, MapError> = rows.collect();
+        let mut rows = rows.map_err(|source| Error::map("read", "outsides", source))?;
+        rows.retain(|_, outside| *outside != Outside::default());
+        Ok(rows)
+    }
+
+    /// Writes an entry of `outsides`.
+    ///
+    /// # Errors
+    /// When the map has no such number.
+    pub fn put_outside(&self, number: u32, outside: &Outside) -> Result<(), Error> {
+        let mut map: Array<MapData, Outside> = self.open("outsides")?;
+        let put = map.set(number, outside, 0);
+        put.map_err(|source| Error::map("write", "outsides", source))
+    }
+
     /// `links`.
     ///
     /// # Errors
@@ -105,14 +128,14 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// When the map cannot be read.
-    pub fn sources(&self) -> Result<BTreeMap<Ipv4Net, u32>, Error> {
+    pub fn sources(&self) -> Result<BTreeMap<Ipv4Net, Source>, Error> {
         let map = self.trie()?;
         let mut sources = BTreeMap::new();
         for entry in map.iter() {
             let (key, source) = entry.map_err(|source| Error::map("read", "sources", source))?;
             let len = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
             let net = Ipv4Net::new_assert(Ipv4Addr::from(key.data()), len);
-            sources.insert(net, source.action);
+            sources.insert(net, source);
         }
         Ok(sources)
     }
@@ -121,8 +144,8 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// When the map is full.
-    pub fn put_source(&self, net: Ipv4Net, action: u32) -> Result<(), Error> {
-        let put = self.trie()?.insert(&key(net), Source { action }, 0);
+    pub fn put_source(&self, net: Ipv4Net, source: Source) -> Result<(), Error> {
+        let put = self.trie()?.insert(&key(net), source, 0);
         put.map_err(|source| Error::map("write", "sources", source))
     }
 

@@ -1,6 +1,6 @@
 //! The plan that makes an instance, or changes a running one in place.
 
-use vnet_common::policy::{Config, Sysctl, link_flag};
+use vnet_common::policy::{Config, Outside, Sysctl, link_flag};
 
 use super::remove::{clsact_goes, link_of};
 use super::step::{Plan, Step};
@@ -15,8 +15,7 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
     let before = found.unwrap_or(&fresh);
     if found.is_none() {
         plan.push(Step::MakeDirectory, Step::RemoveDirectory);
-        let max_flows = wanted.config.max_flows;
-        plan.push(Step::MakeMaps { max_flows }, Step::RemoveMaps);
+        plan.push(Step::MakeMaps(wanted.config), Step::RemoveMaps);
         plan.push_final(Step::FillPools);
     }
     put_tables(&mut plan, wanted, before);
@@ -44,6 +43,13 @@ fn same_config(wanted: &Config, found: &Config) -> bool {
 
 /// Entries that are new or different.
 fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    for (number, outside) in &wanted.outsides {
+        let old = before.outsides.get(number).copied();
+        if old != Some(*outside) {
+            let undo = Step::PutOutside(*number, old.unwrap_or_default());
+            plan.push(Step::PutOutside(*number, *outside), undo);
+        }
+    }
     for (net, action) in &wanted.sources {
         let old = before.sources.get(net);
         if old != Some(action) {
@@ -92,14 +98,13 @@ fn forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
 }
 
 fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
-    let log_level = wanted.config.log_level;
     let same = before.programs.is_some()
         && (wanted.programs.is_none() || wanted.programs == before.programs)
-        && before.config.log_level == log_level;
+        && before.config.log_level == wanted.config.log_level;
     if !same {
         let undo =
             if before.programs.is_some() { Step::PutBackPrograms } else { Step::UnpinPrograms };
-        plan.push(Step::LoadPrograms { log_level }, undo);
+        plan.push(Step::LoadPrograms(wanted.config), undo);
     }
     for ((index, hook), running) in &before.hooks {
         let stays = wanted.hooks.contains_key(&(*index, *hook));
@@ -159,6 +164,11 @@ fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host)
             plan.push(Step::RemoveClsact(*index), Step::AddClsact(*index));
         }
         plan.push(Step::DropLink(*index), Step::PutLink(*index, *link));
+    }
+    let outsides = before.outsides.iter();
+    for (number, outside) in outsides.filter(|(number, _)| !wanted.outsides.contains_key(number)) {
+        let nobody = Outside::default();
+        plan.push(Step::PutOutside(*number, nobody), Step::PutOutside(*number, *outside));
     }
     for (net, action) in &before.sources {
         if !wanted.sources.contains_key(net) {

@@ -1,7 +1,7 @@
 //! A model of the world that steps can be tried on: for `--dry-run`, and for proving in tests
 //! that a second plan is empty.
 
-use vnet_common::policy::Sysctl;
+use vnet_common::policy::{Outside, Sysctl};
 
 use super::step::{Plan, Step};
 use crate::spec;
@@ -38,10 +38,11 @@ impl World {
                 self.host.tc.entry(*index).or_default().qdisc = Some("clsact".to_owned());
             }
             Step::RemoveClsact(index) => self.host.tc.entry(*index).or_default().qdisc = None,
-            Step::MakeMaps { .. }
+            Step::MakeMaps(_)
             | Step::FillPools
             | Step::RemoveMaps
             | Step::HandSysctl(..)
+            | Step::PutOutside(..)
             | Step::PutSource(..)
             | Step::DropSource(_)
             | Step::PutLink(..)
@@ -49,7 +50,7 @@ impl World {
             | Step::WriteConfig(_)
             | Step::RememberSysctl(..)
             | Step::ForgetSysctl(_)
-            | Step::LoadPrograms { .. }
+            | Step::LoadPrograms(_)
             | Step::PutBackPrograms
             | Step::UnpinPrograms
             | Step::Attach(..)
@@ -62,14 +63,18 @@ impl World {
         self.step_filter(step);
         let Some(instance) = &mut self.instance else { return };
         match step {
-            Step::PutSource(net, action) => _ = instance.sources.insert(*net, *action),
+            Step::PutOutside(number, outside) if *outside == Outside::default() => {
+                instance.outsides.remove(number);
+            }
+            Step::PutOutside(number, outside) => _ = instance.outsides.insert(*number, *outside),
+            Step::PutSource(net, source) => _ = instance.sources.insert(*net, *source),
             Step::DropSource(net) => _ = instance.sources.remove(net),
             Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
             Step::DropLink(index) => _ = instance.links.remove(index),
             Step::WriteConfig(config) => instance.config = *config,
             Step::RememberSysctl(name, sysctl) => remember(instance, name, *sysctl),
             Step::ForgetSysctl(name) => _ = instance.sysctls.remove(name),
-            Step::LoadPrograms { .. } => {
+            Step::LoadPrograms(_) => {
                 instance.programs = self.image;
                 for running in instance.hooks.values_mut() {
                     *running = Running::Old;
@@ -81,7 +86,7 @@ impl World {
             }
             Step::Detach(index, hook, _) => _ = instance.hooks.remove(&(*index, *hook)),
             Step::MakeDirectory
-            | Step::MakeMaps { .. }
+            | Step::MakeMaps(_)
             | Step::FillPools
             | Step::HandSysctl(..)
             | Step::SetSysctl(..)

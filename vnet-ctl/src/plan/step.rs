@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use vnet_common::policy::{Config, Link, Sysctl, role, source};
+use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, role, source};
 
 use crate::spec::{self, Hook};
 use crate::state::{Way, read_name};
@@ -15,14 +15,13 @@ pub enum Step {
     /// Make the directory of the pins.
     MakeDirectory,
     /// Create and pin all maps.
-    MakeMaps {
-        /// Connections to make room for.
-        max_flows: u32,
-    },
+    MakeMaps(Config),
     /// Give every pool all of its ports.
     FillPools,
+    /// Write an entry of `outsides`.
+    PutOutside(u32, Outside),
     /// Write an entry of `sources`.
-    PutSource(Ipv4Net, u32),
+    PutSource(Ipv4Net, Source),
     /// Remove an entry of `sources`.
     DropSource(Ipv4Net),
     /// Write an entry of `links`.
@@ -40,10 +39,7 @@ pub enum Step {
     /// Set a sysctl.
     SetSysctl(String, i32),
     /// Load the programs, start the clock, pin them.
-    LoadPrograms {
-        /// Level of their log.
-        log_level: u32,
-    },
+    LoadPrograms(Config),
     /// Pin the programs of before again.
     PutBackPrograms,
     /// Remove the pins of the programs.
@@ -68,11 +64,16 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeDirectory => write!(f, "make the directory of the pins"),
-            Self::MakeMaps { max_flows } => {
-                write!(f, "make and pin the maps for {max_flows} flows")
+            Self::MakeMaps(Config { max_flows, addresses, .. }) => {
+                write!(f, "make and pin the maps for {max_flows} flows, {addresses} addresses")
             }
             Self::FillPools => write!(f, "fill the port pools"),
-            Self::PutSource(net, action) => write!(f, "sources: {net} {}", action_name(*action)),
+            Self::PutOutside(number, outside) => {
+                write!(f, "outsides: {number} is {}", Ipv4Addr::from(outside.addr))
+            }
+            Self::PutSource(net, source) => {
+                write!(f, "sources: {net} {}", action_name(source.action))
+            }
             Self::DropSource(net) => write!(f, "sources: drop {net}"),
             Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
             Self::DropLink(index) => write!(f, "links: drop {index}"),
@@ -83,7 +84,7 @@ impl fmt::Display for Step {
             Self::HandSysctl(name, _, to) => write!(f, "leave {name} to instance {to}"),
             Self::ForgetSysctl(name) => write!(f, "forget {name}"),
             Self::SetSysctl(name, value) => write!(f, "set {name} to {value}"),
-            Self::LoadPrograms { .. } => write!(f, "load the programs, start the clock"),
+            Self::LoadPrograms(_) => write!(f, "load the programs, start the clock"),
             Self::PutBackPrograms => write!(f, "put the former programs back"),
             Self::UnpinPrograms => write!(f, "unpin the programs"),
             Self::AddClsact(index) => write!(f, "add qdisc clsact to device {index}"),
@@ -117,6 +118,7 @@ fn action_name(action: u32) -> &'static str {
     match action {
         source::TRANSLATE => "translate",
         source::KEEP => "keep",
+        source::OUTSIDE => "is an outside address",
         _ => "unknown action",
     }
 }

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use vnet_common::policy::{link_flag, source};
+use vnet_common::policy::{Source, link_flag, source};
 
 use super::*;
 use crate::spec::{Attach, Hook, Words};
@@ -63,7 +63,7 @@ fn tables_are_filled_then_hooks_attached_then_packets_forwarded() {
     let sources = position(&plan, |step| matches!(step, Step::PutSource(..)));
     let remember = position(&plan, |step| matches!(step, Step::RememberSysctl(..)));
     let set = position(&plan, |step| matches!(step, Step::SetSysctl(..)));
-    let load = position(&plan, |step| matches!(step, Step::LoadPrograms { .. }));
+    let load = position(&plan, |step| matches!(step, Step::LoadPrograms(_)));
     assert!(sources < config && config < remember && remember < load && load < attach);
     assert!(attach < set, "nobody is forwarded untranslated");
     assert!(plan.steps[set..].iter().all(|p| matches!(p.step, Step::SetSysctl(..))));
@@ -75,8 +75,13 @@ fn other_addresses_of_the_uplink_are_kept_and_the_outside_one_is_not() {
     settle(&mut world, &wish(Words::default()));
     let instance = world.instance.unwrap();
     assert_eq!(instance.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
-    let expected = [("0.0.0.0/0", source::TRANSLATE), ("203.0.113.8/32", source::KEEP)];
-    let expected = expected.map(|(net, action)| (net.parse().unwrap(), action));
+    let expected = [
+        ("0.0.0.0/0", source::TRANSLATE),
+        ("203.0.113.7/32", source::OUTSIDE),
+        ("203.0.113.8/32", source::KEEP),
+    ];
+    let expected =
+        expected.map(|(net, action)| (net.parse().unwrap(), Source { action, number: 0 }));
     assert_eq!(instance.sources.into_iter().collect::<Vec<_>>(), expected);
     assert_eq!(instance.sysctls.len(), 0, "forwarding was on: nothing to remember");
 }
@@ -110,7 +115,7 @@ fn other_programs_replace_the_running_ones_in_place() {
     settle(&mut world, &wish(Words::default()));
     world.image = Some(Programs { tag_in: 3, tag_out: 4 });
     let plan = settle(&mut world, &wish(Words::default()));
-    assert!(matches!(plan.steps[0].step, Step::LoadPrograms { .. }));
+    assert!(matches!(plan.steps[0].step, Step::LoadPrograms(_)));
     assert!(matches!(plan.steps[1].step, Step::Replace(2, Hook::In, Way::Tcx)));
     assert!(matches!(plan.steps[2].step, Step::Replace(2, Hook::Out, Way::Tcx)));
 }

@@ -1,6 +1,7 @@
 //! Executing steps, and taking them back when one fails.
 
 use tracing::debug;
+use vnet_common::policy::Config;
 
 use super::error::Error;
 use super::trap::Trap;
@@ -34,24 +35,17 @@ pub(super) struct Executor<'a> {
     host: &'a Host,
     pins: Pins,
     sysctls: Sysctls,
-    max_flows: u32,
     former: Option<Former>,
     undoing: bool,
 }
 
 impl<'a> Executor<'a> {
-    pub(super) fn new(
-        netlink: &'a Netlink,
-        host: &'a Host,
-        instance: &spec::Instance,
-        max_flows: u32,
-    ) -> Self {
+    pub(super) fn new(netlink: &'a Netlink, host: &'a Host, instance: &spec::Instance) -> Self {
         Self {
             netlink,
             host,
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
-            max_flows,
             former: None,
             undoing: false,
         }
@@ -91,12 +85,13 @@ impl<'a> Executor<'a> {
         let maps = Maps::of(&self.pins);
         match step {
             Step::MakeDirectory => self.pins.make()?,
-            Step::MakeMaps { max_flows } => {
-                let sizes = Sizes { max_flows: *max_flows, log_level: 0 };
-                drop(Loaded::load(sizes, Some(&self.pins))?);
+            Step::MakeMaps(config) => {
+                let silent = Sizes { log_level: 0, ..config.into() };
+                drop(Loaded::load(silent, Some(&self.pins))?);
             }
             Step::FillPools => maps.fill_pools()?,
-            Step::PutSource(net, action) => maps.put_source(*net, *action)?,
+            Step::PutOutside(number, outside) => maps.put_outside(*number, outside)?,
+            Step::PutSource(net, source) => maps.put_source(*net, *source)?,
             Step::DropSource(net) => maps.drop_source(*net)?,
             Step::PutLink(index, link) => maps.put_link(*index, link)?,
             Step::DropLink(index) => maps.drop_link(*index)?,
@@ -110,7 +105,7 @@ impl<'a> Executor<'a> {
                 let set = self.sysctls.write(name, *value);
                 set.map_err(|error| Error::io(format!("set {name} to {value}"), error))?;
             }
-            Step::LoadPrograms { log_level } => self.load(*log_level)?,
+            Step::LoadPrograms(config) => self.load(config)?,
             Step::PutBackPrograms => {
                 if let Some(former) = &mut self.former {
                     former.put_back(&self.pins)?;
@@ -134,10 +129,9 @@ impl<'a> Executor<'a> {
     }
 
     /// The programs are pinned last: a pinned program has been verified and its clock runs.
-    fn load(&mut self, log_level: u32) -> Result<(), Error> {
+    fn load(&mut self, config: &Config) -> Result<(), Error> {
         self.former = Some(Former::of(&self.pins));
-        let sizes = Sizes { max_flows: self.max_flows, log_level };
-        let mut loaded = Loaded::load(sizes, Some(&self.pins))?;
+        let mut loaded = Loaded::load(config.into(), Some(&self.pins))?;
         loaded.load_programs()?;
         loaded.start_clock()?;
         Ok(loaded.pin_programs(&self.pins)?)
@@ -161,5 +155,5 @@ impl<'a> Executor<'a> {
 
 /// Whether a step makes more than one thing, so that it can fail half-way.
 const fn makes_many(step: &Step) -> bool {
-    matches!(step, Step::MakeMaps { .. } | Step::LoadPrograms { .. } | Step::FillPools)
+    matches!(step, Step::MakeMaps(_) | Step::LoadPrograms(_) | Step::FillPools)
 }

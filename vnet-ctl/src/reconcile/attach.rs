@@ -113,16 +113,14 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
     check(wish, &seen)?;
     if let Some(remains) = remains(wish, &seen) {
         let plan = plan::remove(remains, &seen.host, heir(remains, &seen));
-        let mut executor = Executor::new(netlink, &seen.host, &wish.instance, 0);
+        let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
         executor.run(&plan, &mut trap).await?;
         report.add(plan);
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
     }
     let plan = next(wish, &seen, &mut report)?;
-    let max_flows = wish.max_flows.or(living(wish, &seen).map(|found| found.config.max_flows));
-    let max_flows = max_flows.unwrap_or(vnet_common::policy::Config::DEFAULT.max_flows);
-    let mut executor = Executor::new(netlink, &seen.host, &wish.instance, max_flows);
+    let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
     executor.run(&plan, &mut trap).await?;
     let settled = plan.steps.is_empty();
     report.add(plan);
@@ -150,8 +148,7 @@ fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> 
 /// What this binary's programs are to the kernel: they are loaded beside the running ones, so
 /// the answer is the kernel's own.
 fn image(wish: &Attach, found: &Instance) -> Result<Programs, Error> {
-    let max_flows = found.config.max_flows;
-    let sizes = Sizes { max_flows, log_level: wish.log_level as u32 };
+    let sizes = Sizes { log_level: wish.log_level as u32, ..(&found.config).into() };
     let pins = Pins::of(&wish.instance);
     Ok(Loaded::load(sizes, Some(&pins))?.load_programs()?)
 }

@@ -52,7 +52,7 @@ pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
         let Some(found) = seen.instances.get(name).map(Found::instance) else { continue };
         let plan = plan::remove(found, &seen.host, heir(found, &seen));
         if !dry_run {
-            let mut executor = Executor::new(&netlink, &seen.host, name, 0);
+            let mut executor = Executor::new(&netlink, &seen.host, name);
             executor.run(&plan, &mut trap).await?;
         }
         report.notes.extend(remark(target, found, chosen.len(), dry_run));

@@ -61,7 +61,7 @@ fn settings(instance: &Instance) -> [(&'static str, String); 11] {
 }
 
 fn sources(instance: &Instance, action: u32) -> String {
-    let with = instance.sources.iter().filter(|(_, found)| **found == action);
+    let with = instance.sources.iter().filter(|(_, found)| found.action == action);
     listed(with.map(|(net, _)| net.to_string()))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use vnet_common::policy::{Config, Link, Sysctl, link_flag, role};
+use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role};
 
 use crate::spec::{self, Hook, Ports};
 
@@ -37,8 +37,10 @@ pub struct Instance {
     pub config: Config,
     /// `links`.
     pub links: BTreeMap<u32, Link>,
+    /// `outsides`: the numbers that are in use.
+    pub outsides: BTreeMap<u32, Outside>,
     /// `sources`.
-    pub sources: BTreeMap<Ipv4Net, u32>,
+    pub sources: BTreeMap<Ipv4Net, Source>,
     /// `sysctls`.
     pub sysctls: BTreeMap<String, Sysctl>,
     /// The pinned programs.
@@ -57,6 +59,7 @@ impl Instance {
             name,
             config: Config { version: 0, ..Config::DEFAULT },
             links: BTreeMap::new(),
+            outsides: BTreeMap::new(),
             sources: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             programs: None,

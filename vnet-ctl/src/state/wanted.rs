@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
-use vnet_common::policy::{Config, Link, Sysctl, link_flag, role, source};
+use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role, source};
 
 use super::host::{Device, Host, IP_FORWARD, conf_device};
 use super::instance::{Instance, Programs, Running, write_name};
 use crate::fault::Fault;
-use crate::spec::{Attach, Hook, Inside};
+use crate::spec::{Attach, Hook, Inside, Ports};
 
 /// Priority of our filters where `clsact` is used.
 pub const FILTER_PRIORITY: u16 = 7;
@@ -34,13 +34,15 @@ pub fn wanted(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let sources = sources(wish, host, &links);
+    let outsides = outsides(&links);
+    let sources = sources(wish, host, &links, &outsides);
     let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
     Ok(Instance {
         name: wish.instance.clone(),
         config: config(wish, host, found),
         hooks: hooks.collect(),
         links,
+        outsides,
         sources,
         sysctls: sysctls(host, found),
         programs,
@@ -59,7 +61,7 @@ fn links(
         match outside(wish, device, found) {
             Ok(addr) => {
                 let base = link(index, device, host, found);
-                let uplink = Link { roles: role::UPLINK, addr: addr.octets(), ..base };
+                let uplink = Link { roles: role::UPLINK, addr: addr.octets(), outsides: 1, ..base };
                 links.insert(index, uplink);
             }
             Err(fault) => faults.push(fault),
@@ -127,24 +129,40 @@ fn link(index: u32, device: &Device, host: &Host, found: Option<&Instance>) -> L
     }
 }
 
+/// The outside addresses by their numbers.
+fn outsides(links: &BTreeMap<u32, Link>) -> BTreeMap<u32, Outside> {
+    let uplinks = links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0);
+    uplinks.map(|(index, link)| (link.outside, Outside { addr: link.addr, link: *index })).collect()
+}
+
 /// Inside prefixes are translated; the uplink's own further addresses are not.
-fn sources(wish: &Attach, host: &Host, links: &BTreeMap<u32, Link>) -> BTreeMap<Ipv4Net, u32> {
+fn sources(
+    wish: &Attach,
+    host: &Host,
+    links: &BTreeMap<u32, Link>,
+    outsides: &BTreeMap<u32, Outside>,
+) -> BTreeMap<Ipv4Net, Source> {
     let mut sources = BTreeMap::new();
+    let plain = |action| Source { action, number: 0 };
     if wish.inside.is_empty() {
-        sources.insert(Ipv4Net::default(), source::TRANSLATE);
+        sources.insert(Ipv4Net::default(), plain(source::TRANSLATE));
     }
     for inside in &wish.inside {
         if let Inside::Net(net) = inside {
-            sources.insert(*net, source::TRANSLATE);
+            sources.insert(*net, plain(source::TRANSLATE));
         }
     }
     for (index, link) in links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0) {
         let own = host.devices.get(index).map(|device| device.addresses.as_slice());
         for (address, _) in own.unwrap_or_default() {
             if address.octets() != link.addr {
-                sources.insert(Ipv4Net::from(*address), source::KEEP);
+                sources.insert(Ipv4Net::from(*address), plain(source::KEEP));
             }
         }
+    }
+    for (number, outside) in outsides {
+        let source = Source { action: source::OUTSIDE, number: *number };
+        sources.insert(Ipv4Net::from(Ipv4Addr::from(outside.addr)), source);
     }
     sources
 }
@@ -158,6 +176,8 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         netns: host.netns,
         port_min: wish.ports.min,
         port_max: wish.ports.max,
+        low_min: if wish.ports == Ports::DEFAULT { Config::DEFAULT.low_min } else { 0 },
+        low_max: if wish.ports == Ports::DEFAULT { Config::DEFAULT.low_max } else { 0 },
         tcp_established: wish.tcp_established,
         tcp_transitory: wish.tcp_transitory,
         udp: wish.udp,

@@ -188,10 +188,12 @@ fn runs(instance: &Instance, index: u32, hook: Hook) -> bool {
 }
 
 fn inside(instance: &Instance) -> Vec<InsideRow> {
-    let rows = instance.sources.iter().map(|(net, action)| InsideRow {
-        prefix: net.to_string(),
-        action: if *action == source::KEEP { "keep" } else { "translate" },
-    });
+    let rows = instance.sources.iter().filter(|(_, source)| source.action != source::OUTSIDE).map(
+        |(net, source)| InsideRow {
+            prefix: net.to_string(),
+            action: if source.action == source::KEEP { "keep" } else { "translate" },
+        },
+    );
     rows.collect()
 }
 

@@ -121,6 +121,13 @@ impl Entry {
         get!(self, direction) == direction as u8 && get!(self, link) == link
     }
 
+    /// Whether this is the entry for packets that leave by some uplink.
+    #[inline(always)]
+    #[must_use]
+    pub fn outward(&self) -> bool {
+        get!(self, direction) == Direction::Out as u8 && get!(self, flags) & flag::HAIRPIN == 0
+    }
+
     /// The connection's state.
     #[inline(always)]
     #[must_use]

@@ -32,6 +32,9 @@ pub mod ethertype {
     pub const SERVICE_VLAN: u16 = 0x88a8;
 }
 
+/// A packet as the kernel hands it to a program.
+pub type Skb = *mut __sk_buff;
+
 /// A packet in a classifier program.
 pub struct Frame {
     ctx: TcContext,
@@ -41,7 +44,14 @@ impl Frame {
     /// The packet of this run.
     #[inline(always)]
     #[must_use]
-    pub fn new(ctx: TcContext) -> Self {
+    pub fn new(skb: Skb) -> Self {
+        Self::of(TcContext::new(skb))
+    }
+
+    /// The packet of this run, as the entry point has it.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(ctx: TcContext) -> Self {
         Self { ctx }
     }
 
@@ -52,8 +62,10 @@ impl Frame {
         &self.ctx
     }
 
+    /// The packet as the kernel hands it to a program, and a program to its functions.
     #[inline(always)]
-    fn skb(&self) -> *mut __sk_buff {
+    #[must_use]
+    pub fn skb(&self) -> Skb {
         self.ctx.skb.skb
     }
 

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use vnet_common::{
     Ipv4,
     account::{Counter, Reason},
-    policy::{Config, Link, Source, Sysctl, SysctlName},
+    policy::{Config, Link, Outside, Source, Sysctl, SysctlName},
 };
 
 /// Flag of maps whose entries are allocated one by one: they hold a million without failing, and
@@ -23,6 +23,10 @@ pub(super) const SIZED_BY_LOADER: usize = 1024;
 static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map(name = "links")]
 static LINKS: HashMap<u32, Link, 1024, NO_PREALLOC> = HashMap::new();
+/// Entries of the maps that the loader sizes to the outside addresses.
+pub(super) const SIZED_BY_ADDRESSES: usize = 4;
+#[btf_map(name = "outsides")]
+static OUTSIDES: Array<Outside, SIZED_BY_ADDRESSES> = Array::new();
 #[btf_map(name = "sources")]
 static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
 /// Only the control plane uses it: what it must put back. It lives here to be pinned and versioned
@@ -47,17 +51,24 @@ pub fn link(ifindex: u32) -> Option<&'static Link> {
     unsafe { LINKS.get(ifindex) }
 }
 
-/// What becomes of a new flow from this source: a value of [`vnet_common::policy::source`].
+/// What is known of this address.
 #[inline(always)]
 #[must_use]
-pub fn source(addr: Ipv4) -> Option<u32> {
-    SOURCES.get(&Key::new(32, addr)).map(|found| found.action)
+pub fn source(addr: Ipv4) -> Option<&'static Source> {
+    SOURCES.get(&Key::new(32, addr))
+}
+
+/// The outside address with this number.
+#[inline(always)]
+#[must_use]
+pub fn outside(number: u8) -> Option<Ipv4> {
+    OUTSIDES.get(number.into()).map(|outside| outside.addr)
 }
 
 /// Counts an end.
 #[inline(always)]
-pub fn count(reason: Reason, wire: Wire) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(reason as u32) {
+pub fn count(reason: u32, wire: Wire) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(reason) {
         // SAFETY: this CPU's own entry, and a program of this hook is not interrupted by another
         // on the same CPU while it holds it.
         unsafe {

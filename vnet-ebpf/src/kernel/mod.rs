@@ -12,6 +12,7 @@
 
 pub mod atomic;
 pub mod clock;
+pub mod desk;
 pub mod flows;
 pub mod frame;
 pub mod maps;

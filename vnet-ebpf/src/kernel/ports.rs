@@ -10,14 +10,15 @@ use vnet_common::{
     translate::{Owner, owner_index, pool},
 };
 
-use super::atomic::Atomic32;
+use super::{atomic::Atomic32, maps::SIZED_BY_ADDRESSES};
 use crate::{opening::Opening, port::Pool};
 
-/// Room for every outside address an instance can have.
+/// Pools of as many addresses as the maps are declared for.
+const POOLS_DECLARED: usize = pool::PER_ADDRESS as usize * SIZED_BY_ADDRESSES;
 #[btf_map(name = "owners")]
-static OWNERS: Array<Owner, { (pool::COUNT as usize) << 16 }> = Array::new();
+static OWNERS: Array<Owner, { POOLS_DECLARED << 16 }> = Array::new();
 #[btf_map(name = "pools")]
-static POOLS: Array<PortPool, { pool::COUNT as usize }> = Array::new();
+static POOLS: Array<PortPool, POOLS_DECLARED> = Array::new();
 
 /// Pool number `number`.
 #[inline(always)]

@@ -1,0 +1,145 @@
+//! What becomes of a packet that belongs to no known flow. Each step here that is exported is
+//! walked by the verifier once and by itself, whoever calls it, so that what a NAT must know adds
+//! up instead of multiplying.
+
+use vnet_common::{account::Reason, flow::Direction, policy::Link};
+
+use crate::{
+    account::{self, AGAIN},
+    inbound,
+    kernel::{
+        desk::desk,
+        flows::Entry,
+        frame::{Frame, Skb},
+    },
+    known, open,
+    packet::{self, Kind, Packet},
+    policy,
+    quote::{self, End},
+    rewrite, translate,
+};
+
+/// Decides about a packet on its way out; [`AGAIN`] when its flow is known from now on.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
+    let frame = Frame::new(skb);
+    let code = match read(&frame) {
+        Ok(link) => outward(&frame, link),
+        Err(reason) => reason as u32,
+    };
+    finish(&frame, Direction::Out, code)
+}
+
+/// Decides about a packet on its way in, as [`vnet_decide_out`] does.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
+    let frame = Frame::new(skb);
+    let code = match read(&frame) {
+        Ok(_) => inward(&frame),
+        Err(Reason::Malformed) => Reason::MalformedIn as u32,
+        Err(reason) => reason as u32,
+    };
+    finish(&frame, Direction::In, code)
+}
+
+/// Says and counts the end, if it is one.
+#[inline(always)]
+fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
+    if code == open::OPENED {
+        return AGAIN;
+    }
+    let Some(desk) = desk() else { return account::NEXT };
+    account::log(frame, direction, &desk.packet, code);
+    account::tally(frame, desk.packet.payload, code)
+}
+
+/// Puts the packet on the desk.
+#[inline(always)]
+fn read(frame: &Frame) -> Result<&'static Link, Reason> {
+    let link = known::managed(frame)?;
+    let desk = desk().ok_or(Reason::Unmanaged)?;
+    desk.packet = Packet::UNKNOWN;
+    packet::parse(frame, &mut desk.packet, known::network_header(link), frame.length())?;
+    Ok(link)
+}
+
+#[inline(always)]
+fn outward(frame: &Frame, link: &Link) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    if desk.packet.kind == Kind::Error {
+        return vnet_error_out(frame.skb());
+    }
+    let key = desk.packet.key;
+    if let Some(entry) = Entry::find(&key).filter(Entry::outward) {
+        // On another uplink by now, or on an address that is gone.
+        translate::end(&key, entry);
+    }
+    match policy::admit(frame, link) {
+        Ok(()) => open::open(frame),
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn inward(frame: &Frame) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    if desk.packet.kind == Kind::Error {
+        return vnet_error_in(frame.skb());
+    }
+    inbound::unwanted(frame, &desk.packet) as u32
+}
+
+/// An error about a packet that came in: the quoted destination becomes the outside endpoint
+/// again, and the error comes from the outside address, whoever inside sent it.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_error_out(skb: Skb) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    error_outward(&mut frame, &desk.packet).unwrap_or_else(|reason| reason) as u32
+}
+
+#[inline(always)]
+fn error_outward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
+    let quoted = quote::read(frame, packet, End::Destination);
+    let found = quoted.and_then(|quote| Some((quote, Entry::find(&quote.key.reversed())?)));
+    let Some((quote, entry)) =
+        found.filter(|(_, entry)| entry.serves(Direction::Out, frame.device()))
+    else {
+        return Err(policy::unmatched(frame, packet));
+    };
+    let target = entry.target();
+    quote::rewrite(frame, packet, &quote, End::Destination, target.saddr, target.sport)?;
+    rewrite::addresses(frame, packet.l3, target.saddr, packet.key.daddr)?;
+    Ok(Reason::IcmpErrorOut)
+}
+
+/// An error about a packet that went out: it goes to whoever sent that packet.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_error_in(skb: Skb) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    error_inward(&mut frame, &desk.packet).unwrap_or_else(|reason| reason) as u32
+}
+
+#[inline(always)]
+fn error_inward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
+    let quoted = quote::read(frame, packet, End::Source);
+    let found = quoted.and_then(|quote| Some((quote, Entry::find(&quote.key.reversed())?)));
+    let Some((quote, entry)) =
+        found.filter(|(_, entry)| entry.serves(Direction::In, frame.device()))
+    else {
+        return Ok(inbound::unwanted(frame, packet));
+    };
+    let target = entry.target();
+    quote::rewrite(frame, packet, &quote, End::Source, target.daddr, target.dport)?;
+    rewrite::addresses(frame, packet.l3, packet.key.saddr, target.daddr)?;
+    Ok(Reason::IcmpErrorIn)
+}

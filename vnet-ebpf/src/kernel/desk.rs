@@ -1,0 +1,35 @@
+//! Where a program keeps what it is working on while it makes up its mind: this CPU's own desk.
+//!
+//! A program and all that it calls share 512 bytes of stack, so what several stages need lies in a
+//! map. What is read from it is a number the verifier knows nothing about, which is also what lets
+//! it walk each stage by itself. A stage takes the desk anew and never holds a part of it while it
+//! calls another.
+
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+
+use crate::{opening::Opening, packet::Packet, translate::Search};
+
+/// What lies on the desk.
+#[repr(C)]
+pub struct Desk {
+    /// The packet.
+    pub packet: Packet,
+    /// The connection it is about to open.
+    pub opening: Opening,
+    /// The search for its port.
+    pub search: Search,
+}
+
+#[btf_map(name = "desk")]
+static DESK: PerCpuArray<Desk, 1> = PerCpuArray::new();
+
+/// This CPU's desk. Programs of one CPU's hooks do not interrupt each other, so what one finds here
+/// is its own.
+#[inline(always)]
+#[must_use]
+pub fn desk() -> Option<&'static mut Desk> {
+    let desk = DESK.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own entry, which lives as long as the map; its parts are plain numbers.
+    // Nobody else holds it: a stage gives it back before it calls another (see above).
+    Some(unsafe { &mut *desk })
+}

@@ -1,0 +1,90 @@
+//! The steady path: a packet of a known flow is found by one lookup, counted and translated. What
+//! it does not know, it declines.
+
+use vnet_common::{
+    account::Reason,
+    flow::Direction,
+    policy::{Link, role, source},
+};
+
+use crate::{
+    account::{self, AGAIN},
+    flow,
+    kernel::{
+        flows::Entry,
+        frame::{Frame, ethertype},
+        maps,
+    },
+    packet::{self, Packet},
+};
+
+/// Bytes of an Ethernet header.
+const ETHERNET: u32 = 14;
+
+/// Takes the packet to its end, and returns that: a verdict, or [`AGAIN`] when somebody has to
+/// decide. `last`: nobody will, because somebody just has. Not inlined: deciding needs the stack.
+#[inline(never)]
+pub fn pass(frame: &mut Frame, direction: Direction, last: bool) -> i32 {
+    let mut packet = Packet::UNKNOWN;
+    let reason = match known(frame, direction, &mut packet) {
+        Some(reason) => reason,
+        None if last => Reason::MappingRace,
+        None => return AGAIN,
+    };
+    account::log(frame, direction, &packet, reason as u32);
+    account::tally(frame, packet.payload, reason as u32)
+}
+
+#[inline(always)]
+fn known(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Option<Reason> {
+    let link = match managed(frame) {
+        Ok(link) => link,
+        Err(reason) => return Some(reason),
+    };
+    packet::parse(frame, packet, network_header(link), frame.length()).ok()?;
+    let entry = flow::known(packet, direction, frame.device())?;
+    if direction == Direction::Out && !still_ours(&entry) {
+        return None;
+    }
+    match flow::forward(frame, packet, entry, direction) {
+        Ok(()) if direction == Direction::Out => Some(Reason::NatOut),
+        Ok(()) => Some(Reason::NatIn),
+        Err(reason) => Some(reason),
+    }
+}
+
+/// The uplink this packet crosses, if it is one that NAT looks at.
+#[inline(always)]
+pub fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
+    if frame.tagged() {
+        return Err(Reason::Vlan);
+    }
+    match frame.ethertype() {
+        ethertype::IPV4 => (),
+        ethertype::IPV6 => return Err(Reason::Ipv6),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => return Err(Reason::Vlan),
+        _ => return Err(Reason::NotIp),
+    }
+    let link = maps::link(frame.device()).ok_or(Reason::Unmanaged)?;
+    if link.roles & role::UPLINK == 0 {
+        return Err(Reason::Inside);
+    }
+    Ok(link)
+}
+
+/// Offset of the IP header of packets on this device.
+#[inline(always)]
+#[must_use]
+pub fn network_header(link: &Link) -> u32 {
+    if link.header == 0 { 0 } else { ETHERNET }
+}
+
+/// Whether the flow's outside address is still one of this host's. An address that is gone cannot
+/// be answered; the next packet starts anew on a present one.
+#[inline(always)]
+#[must_use]
+pub fn still_ours(entry: &Entry) -> bool {
+    let addr = entry.target().saddr;
+    maps::outside(entry.outside()) == Some(addr)
+        || maps::source(addr).is_some_and(|found| found.action != source::TRANSLATE)
+}
