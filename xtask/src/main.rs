@@ -7,6 +7,7 @@ mod check;
 mod ci;
 mod conformance;
 mod demo;
+mod differential;
 mod fuzz;
 mod kernels;
 mod root_user;
@@ -44,6 +45,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Feed the datapath's core with invented input, on the host
     Fuzz(fuzz::Options),
+    /// Compare vnet with nftables packet by packet, on generated traffic in private labs
+    Differential(differential::Options),
     /// Judge format, lints, documentation and the rules of the house; warnings are errors
     Check,
     /// Do all that continuous integration does
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Differential(options) => differential::run(&options),
         Command::Check => check::run(),
         Command::Ci => ci::run(),
     };

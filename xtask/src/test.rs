@@ -28,8 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// The tests on this machine's own kernel.
 pub(crate) fn here(filter: Option<&str>) -> Result<()> {
-    // The stories run the real program, which `cargo test` alone would not build.
-    shell::run(&mut shell::cargo(["build", "--package", "vnet-ctl", "--bin", "vnetctl"]))?;
+    build_vnetctl()?;
     let skipped = shell::target_dir().join("skipped-tests");
     let _ = fs::remove_file(&skipped);
     let mut tests = shell::cargo(["test", "--workspace", "--no-fail-fast"]);
@@ -40,8 +39,13 @@ pub(crate) fn here(filter: Option<&str>) -> Result<()> {
     ended
 }
 
+/// The stories run the real program, which `cargo test` alone would not build.
+pub(crate) fn build_vnetctl() -> Result<()> {
+    shell::run(&mut shell::cargo(["build", "--package", "vnet-ctl", "--bin", "vnetctl"]))
+}
+
 /// Test programs make network namespaces and load eBPF. Only they run as root, not the compiler.
-fn as_root(tests: &mut Command) {
+pub(crate) fn as_root(tests: &mut Command) {
     if root_user::is_root() {
         return;
     }

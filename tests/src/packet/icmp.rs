@@ -9,7 +9,7 @@ use super::{Body, Ipv4, Packet, Protocol};
 const CHECKSUM_AT: usize = 2;
 
 /// Type and code of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpKind {
     /// The type.
     pub kind: u8,

@@ -11,7 +11,7 @@ const CHECKSUM_AT: usize = 16;
 const BASE_LENGTH: usize = 20;
 
 /// The control bits of a segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {

@@ -1,0 +1,233 @@
+//! Where vnet and nftables masquerade may differ, and why. What is not on this list is a fault.
+
+use super::history::Facts;
+use super::outcome::Verdict::{self, Answered, Leaked, Nothing, Translated};
+use super::rig::UPLINK_MTU;
+use super::step::{About, Kind, Quirk, Step, Way};
+use crate::packet::{IcmpKind, Protocol};
+
+/// A difference that is meant.
+#[derive(Debug)]
+pub struct Difference {
+    /// What reports and cases call it.
+    pub name: &'static str,
+    /// What it is, and why it is right.
+    pub reason: &'static str,
+    /// What vnet may do.
+    pub vnet: &'static [Verdict],
+    /// What nftables may do.
+    pub nft: &'static [Verdict],
+    /// About which packets.
+    pub about: fn(&Case<'_>) -> bool,
+    /// What follows in the sequence can still be compared.
+    pub goes_on: bool,
+    /// It goes when vnet can do what it cannot yet.
+    pub temporary: bool,
+}
+
+/// A packet that the two treated differently.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What was sent.
+    pub step: &'a Step,
+    /// Its numbers.
+    pub facts: &'a Facts,
+    /// The frame that vnet got first.
+    pub frame: &'a [u8],
+    /// The inside end has an outside port.
+    pub mapped: bool,
+    /// This server has seen the inside end.
+    pub known: bool,
+    /// nftables uses the inside end's port for another one towards this server.
+    pub shared: bool,
+    /// What vnet did, and what nftables did.
+    pub verdicts: (Verdict, Verdict),
+}
+
+/// All of them; the first that fits counts.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        name: "never_leak",
+        reason: "What connection tracking calls invalid, plain masquerade lets out with its inside \
+                 address. vnet drops what it cannot translate.",
+        vnet: &[Nothing],
+        nft: &[Leaked],
+        about: |case| case.step.way == Way::Out && is_unusual(case),
+        goes_on: true,
+        temporary: false,
+    },
+    Difference {
+        name: "udp_length",
+        reason: "A UDP length that is not the packet's is its receiver's to judge. Connection tracking \
+                 calls it invalid.",
+        vnet: &[Translated],
+        nft: &[Leaked, Nothing],
+        about: |case| {
+            case.step.kind == Kind::Udp && case.step.has(|q| matches!(q, Quirk::Short(_)))
+        },
+        goes_on: false,
+        temporary: false,
+    },
+    Difference {
+        name: "bad_checksum",
+        reason: "vnet translates a packet whose transport checksum is wrong, and leaves it as wrong as \
+                 it was, for its receiver to judge (RFC 3022 section 4.2). Connection tracking calls \
+                 it invalid: it leaks, or goes to the router itself.",
+        vnet: &[Translated, Answered],
+        nft: &[Leaked, Nothing],
+        about: |case| {
+            let damaged = |q: &Quirk| matches!(q, Quirk::BadSum | Quirk::Flip(_) | Quirk::Short(_));
+            case.step.has(damaged)
+        },
+        goes_on: false,
+        temporary: false,
+    },
+    Difference {
+        name: "tcp_strict",
+        reason: "Connection tracking judges every segment by windows and states, and calls many \
+                 invalid. vnet is no firewall: whatever belongs to a conversation is translated, and \
+                 the ends judge (RFC 5382 REQ-2, RFC 7857 section 2).",
+        vnet: &[Translated],
+        nft: &[Leaked, Answered, Nothing],
+        about: |case| is_tcp(case) && !case.facts.orderly,
+        goes_on: false,
+        temporary: false,
+    },
+    Difference {
+        name: "filtered",
+        reason: "A stranger who tries a port that an inside host holds gets no answer, so he cannot \
+                 tell who is there. Of the kernel's ports those that are free towards him are the \
+                 router's own, and the router answers.",
+        vnet: &[Nothing],
+        nft: &[Answered],
+        about: |case| case.step.way == Way::In && case.mapped && !case.known,
+        goes_on: true,
+        temporary: false,
+    },
+    Difference {
+        name: "port_sharing",
+        reason: "The kernel gives one outside port to several inside ends as long as they talk to \
+                 different servers, so what a server sends to the port may be for another. vnet has one \
+                 port for one inside end (RFC 4787 REQ-1).",
+        vnet: &[Nothing],
+        nft: &[Translated, Answered],
+        about: |case| case.step.way == Way::In && case.shared,
+        goes_on: false,
+        temporary: false,
+    },
+    Difference {
+        name: "source_quench",
+        reason: "Source quench is dead, and must not be sent or believed (RFC 6633). The kernel still \
+                 translates it.",
+        vnet: &[Nothing],
+        nft: &[Translated],
+        about: |case| matches!(case.step.kind, Kind::Error(IcmpKind { kind: 4, .. }, _)),
+        goes_on: true,
+        temporary: false,
+    },
+    Difference {
+        name: "fragment_quoted",
+        reason: "An error about a packet in fragments quotes the first one. Where connection tracking \
+                 is at work it has joined them before.",
+        vnet: &[Answered],
+        nft: &[Answered],
+        about: |case| case.step.fragments().is_some(),
+        goes_on: true,
+        temporary: false,
+    },
+    Difference {
+        name: "quoted_checksum",
+        reason: "An error may quote just enough of a TCP segment to hold its checksum. vnet lets that \
+                 checksum follow; the kernel does so only where all of the header is quoted.",
+        vnet: &[Translated],
+        nft: &[Translated],
+        about: |case| {
+            matches!(case.step.kind, Kind::Error(_, About::Tcp))
+                && case.step.has(|quirk| matches!(quirk, Quirk::Quote(18 | 19)))
+        },
+        goes_on: true,
+        temporary: false,
+    },
+    Difference {
+        name: "icmp_queries",
+        reason: "Timestamp, information and mask requests: vnet translates echo only, so far.",
+        vnet: &[Nothing],
+        nft: &[Translated],
+        about: |case| matches!(case.step.kind, Kind::Icmp(_)),
+        goes_on: false,
+        temporary: true,
+    },
+    Difference {
+        name: "protocols",
+        reason: "vnet translates TCP, UDP and ICMP only, so far.",
+        vnet: &[Nothing],
+        nft: &[Translated],
+        about: |case| {
+            let protocol = case.frame.get(23).map(|byte| Protocol(*byte));
+            !matches!(protocol, Some(Protocol::TCP | Protocol::UDP | Protocol::ICMP))
+        },
+        goes_on: false,
+        temporary: true,
+    },
+    Difference {
+        name: "fragments",
+        reason: "vnet does not translate fragments, so far; nor can it when the router cuts a packet \
+                 that is too long for the uplink.",
+        vnet: &[Nothing],
+        nft: &[Translated, Leaked],
+        about: is_cut,
+        goes_on: false,
+        temporary: true,
+    },
+];
+
+/// The difference that a case shows, if it is a known one.
+pub fn known(case: &Case<'_>) -> Option<&'static Difference> {
+    let (vnet, nft) = case.verdicts;
+    DIFFERENCES.iter().find(|difference| {
+        difference.vnet.contains(&vnet) && difference.nft.contains(&nft) && (difference.about)(case)
+    })
+}
+
+/// The difference of this name.
+pub fn named(name: &str) -> Option<&'static Difference> {
+    DIFFERENCES.iter().find(|difference| difference.name == name)
+}
+
+/// The list as the rows of a table in Markdown.
+pub fn rows() -> Vec<String> {
+    let words = |verdicts: &[Verdict]| {
+        verdicts.iter().map(Verdict::to_string).collect::<Vec<_>>().join(" or ")
+    };
+    let row = |difference: &Difference| {
+        let Difference { name, reason, vnet, nft, temporary, .. } = difference;
+        let until = if *temporary { "Temporary. " } else { "" };
+        format!("| `{name}` | {} | {} | {until}{reason} |", words(vnet), words(nft))
+    };
+    DIFFERENCES.iter().map(row).collect()
+}
+
+fn is_tcp(case: &Case<'_>) -> bool {
+    matches!(case.step.kind, Kind::Tcp(_))
+}
+
+/// Not what an ordinary host sends in an ordinary conversation: that must be translated.
+fn is_unusual(case: &Case<'_>) -> bool {
+    match case.step.kind {
+        Kind::Tcp(_) | Kind::Udp | Kind::Ping => !case.facts.orderly,
+        Kind::Error(..) => !case.known || !case.facts.orderly || is_quote_short(case),
+        Kind::Pong | Kind::Icmp(_) | Kind::Other(_) => true,
+    }
+}
+
+/// Too little is quoted to tell the ports (RFC 792 asks for 8 bytes).
+fn is_quote_short(case: &Case<'_>) -> bool {
+    case.step.has(|quirk| matches!(quirk, Quirk::Quote(0..8)))
+}
+
+/// Whether it comes in fragments, or the router makes some of it.
+fn is_cut(case: &Case<'_>) -> bool {
+    let long = case.frame.len() > super::frames::ETHERNET + UPLINK_MTU as usize;
+    let flipped = case.frame.get(20..22).is_some_and(|word| word[0] & 0x3f != 0 || word[1] != 0);
+    long || flipped || case.step.fragments().is_some()
+}
