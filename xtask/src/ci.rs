@@ -24,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
     steps.run("setup", setup::run);
     check::all(&mut steps);
     steps.run("tests on this kernel", || test::here(None));
-    steps.run("tests on other kernels", || kernels::run(&OTHER_KERNELS.map(str::to_owned)));
+    steps.run("tests on other kernels", || kernels::run(&OTHER_KERNELS.map(str::to_owned), None));
     steps.run("benchmark (does it run?)", || bench::run(&bench::Options::smoke()));
     steps.run("demo from a clean clone", demo_from_clean_clone);
     steps.finish()

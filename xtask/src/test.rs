@@ -23,7 +23,11 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
     here(options.filter.as_deref())?;
-    if options.kernels.is_empty() { Ok(()) } else { kernels::run(&options.kernels) }
+    if options.kernels.is_empty() {
+        Ok(())
+    } else {
+        kernels::run(&options.kernels, options.filter.as_deref())
+    }
 }
 
 /// The tests on this machine's own kernel.

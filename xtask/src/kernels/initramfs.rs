@@ -151,7 +151,7 @@ mod tests {
     fn init_is_a_script_the_shell_accepts() {
         let modules = [Module { name: "veth".to_owned(), content: Vec::new() }];
         for minor in [0, 1] {
-            let checks = checks::for_kernel(version::Version { major: 6, minor }, 2);
+            let checks = checks::for_kernel(version::Version { major: 6, minor }, 2, Some("a::b"));
             let script = script(&modules, &checks);
             let parsed = Command::new("sh").args(["-n", "-c", &script]).output().expect("sh runs");
             assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));

@@ -30,13 +30,14 @@ use self::report::Guest;
 use self::talk::Talk;
 use crate::shell;
 
-/// Boots every kernel of `list` ("6.1", "7.2", ...), runs the guest tests there and prints a report.
+/// Boots every kernel of `list` ("6.1", "7.2", ...), runs the guest tests there whose names contain
+/// `filter`, and prints a report.
 ///
 /// Kernels below [`version::MINIMUM`] must refuse `vnetctl attach` instead.
 ///
 /// # Errors
 /// When a version is misspelt, something cannot be fetched or built, or any check failed.
-pub(crate) fn run(list: &[String]) -> Result<()> {
+pub(crate) fn run(list: &[String], filter: Option<&str>) -> Result<()> {
     let versions = version::parse_list(list)?;
     let cache = shell::target_dir().join("kernels");
     let talk = Talk::new();
@@ -51,7 +52,7 @@ pub(crate) fn run(list: &[String]) -> Result<()> {
     let programs = programs::build(&talk)?;
 
     let guests = boot_all(&kernels, &talk, |kernel| {
-        let checks = checks::for_kernel(kernel.version, machine.processors());
+        let checks = checks::for_kernel(kernel.version, machine.processors(), filter);
         let image = cache.join(format!("{}.cpio", kernel.version));
         initramfs::write(&image, kernel, &programs, &checks)?;
         run_guest(&machine, kernel, &image, &checks, &talk)

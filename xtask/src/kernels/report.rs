@@ -190,7 +190,7 @@ mod tests {
         };
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let run = Run { lines, seconds: 9.0, timed_out };
-        let checks = &checks::for_kernel(version::MINIMUM, 2)[..1];
+        let checks = &checks::for_kernel(version::MINIMUM, 2, None)[..1];
         Guest::judge(&kernel, checks, &console::read(&run.lines), &run, PathBuf::new())
     }
 
