@@ -73,15 +73,30 @@ fn outward(frame: &Frame, link: &Link) -> u32 {
     if desk.packet.kind == Kind::Error {
         return vnet_error_out(frame.skb());
     }
-    let key = desk.packet.key;
-    if let Some(entry) = Entry::find(&key).filter(Entry::outward) {
-        // On another uplink by now, or on an address that is gone.
-        translate::end(&key, entry);
+    if made_meanwhile(frame, &desk.packet) {
+        return open::OPENED;
     }
     match policy::admit(frame, link) {
         Ok(()) => open::open(frame),
         Err(reason) => reason as u32,
     }
+}
+
+/// Whether another CPU has made the packet's flow at this moment. One that is on another uplink by
+/// now, or on an address that is gone, is ended.
+/// A packet that cannot be of a flow (a fragment, a reply to a query) has the addresses and ports of
+/// one at most, and ends nothing.
+#[inline(always)]
+fn made_meanwhile(frame: &Frame, packet: &Packet) -> bool {
+    if !matches!(packet.kind, Kind::Tcp | Kind::Udp | Kind::Query) {
+        return false;
+    }
+    let Some(entry) = Entry::find(&packet.key).filter(Entry::outward) else { return false };
+    if entry.serves(Direction::Out, frame.device()) && known::still_ours(&entry) {
+        return true;
+    }
+    translate::end(&packet.key, entry);
+    false
 }
 
 #[inline(always)]

@@ -36,6 +36,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut tests = shell::cargo(words);
     test::as_root(&mut tests);
     tests.args(["--", "--nocapture"]).env("VNET_NO_SKIP", "1");
+    // A failure explains itself by packets.
+    tests.env("RUST_BACKTRACE", "0");
     match &options.case {
         Some(file) => {
             let file = fs::canonicalize(file).with_context(|| file.display().to_string())?;

@@ -87,7 +87,7 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "Connection tracking judges every segment by windows and states, and calls many \
                  invalid. vnet is no firewall: whatever belongs to a conversation is translated, and \
                  the ends judge (RFC 5382 REQ-2, RFC 7857 section 2).",
-        vnet: &[Translated],
+        vnet: &[Translated, Answered],
         nft: &[Leaked, Answered, Nothing],
         about: |case| is_tcp(case) && !case.facts.orderly,
         goes_on: false,
@@ -126,11 +126,11 @@ pub const DIFFERENCES: &[Difference] = &[
         temporary: false,
     },
     Difference {
-        name: "fragment_quoted",
-        reason: "An error about a packet in fragments quotes the first one. Where connection tracking \
-                 is at work it has joined them before.",
+        name: "fragment_answered",
+        reason: "The router answers the first fragment of a packet that has come too far, and quotes it. \
+                 Connection tracking joins the fragments first: it quotes the whole, or waits for ever.",
         vnet: &[Answered],
-        nft: &[Answered],
+        nft: &[Answered, Nothing],
         about: |case| case.step.fragments().is_some(),
         goes_on: true,
         temporary: false,
@@ -174,7 +174,7 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "vnet does not translate fragments, so far; nor can it when the router cuts a packet \
                  that is too long for the uplink.",
         vnet: &[Nothing],
-        nft: &[Translated, Leaked],
+        nft: &[Translated, Leaked, Answered],
         about: is_cut,
         goes_on: false,
         temporary: true,

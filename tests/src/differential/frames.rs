@@ -162,7 +162,8 @@ fn last_damage(step: &Step, mut frame: Vec<u8>) -> Vec<u8> {
         match *quirk {
             Quirk::Cut(bytes) => frame.truncate(ETHERNET + usize::from(bytes)),
             Quirk::Flip(bit) => {
-                let at = usize::from(bit / 8);
+                let options = step.has(|quirk| *quirk == Quirk::Options) && bit >= 20 * 8;
+                let at = usize::from(bit / 8) + if options { 4 } else { 0 };
                 let Some(byte) = frame.get_mut(ETHERNET + at) else { continue };
                 *byte ^= 0x80 >> (bit % 8);
                 if at < 20 && at / 2 != 5 {
@@ -193,15 +194,15 @@ fn pieces(frame: &[u8], size: usize, order: Order) -> Vec<Vec<u8>> {
             cut
         })
         .collect();
-    if all.is_empty() {
+    if all.len() < 2 {
+        // Too little to cut.
         return vec![[header, body].concat()];
     }
     match order {
         Order::Straight => {}
         Order::Reversed => all.reverse(),
         Order::Swapped => {
-            let second = 1.min(all.len() - 1);
-            all.swap(0, second);
+            all.swap(0, 1);
         }
         Order::Twice => all = all.iter().flat_map(|one| [one.clone(), one.clone()]).collect(),
         Order::Headless => drop(all.remove(0)),

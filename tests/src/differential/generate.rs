@@ -242,8 +242,9 @@ fn quirk(dice: &mut Dice, step: &Step) -> Quirk {
     }
 }
 
-/// A bit anywhere but in the addresses and ports, which say whose the packet is, and in the
-/// transport checksum, where the same bit means something else in every lab.
+/// A bit anywhere but where it makes the packet another host's or another conversation's: in the
+/// addresses, the ports, the protocol, and a header length that grows. Nor is it in the transport
+/// checksum, where the same bit means something else in every lab.
 fn flip(dice: &mut Dice, step: &Step) -> u16 {
     let checksum = match step.kind {
         Kind::Tcp(_) => 36..38,
@@ -251,10 +252,12 @@ fn flip(dice: &mut Dice, step: &Step) -> u16 {
         Kind::Ping | Kind::Pong | Kind::Icmp(_) | Kind::Error(..) | Kind::Other(_) => 22..24,
     };
     loop {
-        let byte = dice.below(40);
+        let bit = dice.below(40 * 8);
+        let byte = bit / 8;
         let whose = (12..24).contains(&byte) || (24..26).contains(&byte) && is_query(step.kind);
-        if !whose && !checksum.contains(&byte) {
-            return u16::try_from(byte * 8 + dice.below(8)).expect("forty bytes have few bits");
+        let what = byte == 9 || matches!(bit, 4 | 6);
+        if !whose && !what && !checksum.contains(&byte) {
+            return u16::try_from(bit).expect("forty bytes have few bits");
         }
     }
 }

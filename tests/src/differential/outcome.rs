@@ -100,8 +100,10 @@ fn tells_inside(packet: &[u8]) -> bool {
 fn comparable(heard: &Heard, verdict: Verdict, ends: &Ends, mappings: &Mappings) -> Heard {
     let mut bytes = heard.bytes.clone();
     if heard.side == Side::Outside {
-        ip::in_quote(&mut bytes, |quote| name_inside(quote, End::Destination, ends, mappings));
-        name_inside(&mut bytes, End::Source, ends, mappings);
+        ip::in_quote(&mut bytes, |quote| {
+            name_inside(quote, End::Destination, verdict, ends, mappings)
+        });
+        name_inside(&mut bytes, End::Source, verdict, ends, mappings);
     }
     if verdict == Verdict::Answered {
         ip::set_half(&mut bytes, 4, 0);
@@ -112,14 +114,18 @@ fn comparable(heard: &Heard, verdict: Verdict, ends: &Ends, mappings: &Mappings)
 }
 
 /// Puts the inside end in the place of the outside one.
-fn name_inside(packet: &mut [u8], end: End, ends: &Ends, mappings: &Mappings) {
+fn name_inside(packet: &mut [u8], end: End, verdict: Verdict, ends: &Ends, mappings: &Mappings) {
     if ip::address(packet, end) != Some(OUTSIDE) {
         return;
     }
     let ours = ip::port(packet, end).zip(ip::space(packet));
     let Some(((port, space), remote)) = ours.zip(ip::endpoint(packet, end.other())) else { return };
-    let known = mappings.holder(space, port, remote);
-    if let Some(inside) = known.or((port == ends.outside.port()).then_some(ends.inside)) {
+    let inside = match verdict {
+        // The port it was sent to, whosever it is.
+        Verdict::Answered => (port == ends.outside.port()).then_some(ends.inside),
+        _ => mappings.holder(space, port, remote),
+    };
+    if let Some(inside) = inside {
         ip::set(packet, end, inside);
     }
 }

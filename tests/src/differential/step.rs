@@ -114,8 +114,8 @@ pub enum Quirk {
     Short(u16),
     /// The packet ends after so many bytes, whatever its header says.
     Cut(u16),
-    /// This bit of the packet is the other way round. The IP header's checksum is right all the
-    /// same, unless the bit is in it.
+    /// This bit of the packet (IP options not counted) is the other way round. The IP header's
+    /// checksum is right all the same, unless the bit is in it.
     Flip(u16),
     /// It comes in fragments of this size, in this order.
     Fragments(u16, Order),
