@@ -22,14 +22,21 @@ use crate::{
 #[inline(always)]
 #[must_use]
 pub fn known(packet: &Packet, direction: Direction, link: u32) -> Option<Entry> {
+    if !carries(packet.kind, direction) {
+        return None;
+    }
+    Entry::find(&packet.key).filter(|entry| entry.serves(direction, link))
+}
+
+/// Whether packets of this kind make up flows in this direction. Others may have the tuple of one.
+#[inline(always)]
+#[must_use]
+pub fn carries(kind: Kind, direction: Direction) -> bool {
     let query = match direction {
         Direction::Out => Kind::Query,
         Direction::In => Kind::Reply,
     };
-    if packet.kind != query && !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
-        return None;
-    }
-    Entry::find(&packet.key).filter(|entry| entry.serves(direction, link))
+    kind == query || matches!(kind, Kind::Tcp | Kind::Udp)
 }
 
 /// Counts a packet of a known flow, follows the conversation and translates.

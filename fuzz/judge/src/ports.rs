@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use vnet_common::port::{PortPool, PortSet, WORDS};
+use vnet_common::port::{PortPool, PortSet, WORDS, port_at, position};
 use vnet_ebpf::port::{Look, Pool, Set};
 
 /// Bytes of one operation: which, and on what.
@@ -19,7 +19,7 @@ pub fn ports(input: &[u8]) {
     judged.compare();
 }
 
-/// A pool, and what should be in it.
+/// A pool, and what should be in it: positions of ports, which is the order of the sets.
 struct Judged {
     pool: Pool,
     free: BTreeSet<u16>,
@@ -39,7 +39,7 @@ impl Judged {
                 record.free.words[word] = u64::MAX;
                 record.free.index[word / 64] |= 1 << (word % 64);
                 record.free.top |= 1 << (word / 64);
-                free.extend((word * 64..(word + 1) * 64).map(|port| port as u16));
+                free.extend((word * 64..(word + 1) * 64).map(|place| place as u16));
             }
         }
         if start & 2 != 0 {
@@ -67,30 +67,31 @@ impl Judged {
     }
 
     fn claim(&mut self, port: u16, unrested: bool) {
-        let mut there = self.free.remove(&port);
+        let place = position(port);
+        let mut there = self.free.remove(&place);
         if unrested {
-            there |= self.rested.remove(&port) || self.resting.remove(&port);
+            there |= self.rested.remove(&place) || self.resting.remove(&place);
         }
         assert_eq!(self.pool.claim(port, unrested), there, "claim of {port}");
     }
 
-    fn is_held(&self, port: u16) -> bool {
-        ![&self.free, &self.rested, &self.resting].iter().any(|set| set.contains(&port))
+    fn is_held(&self, place: u16) -> bool {
+        ![&self.free, &self.rested, &self.resting].iter().any(|set| set.contains(&place))
     }
 
     /// A mapping ends. Only who holds a port can give it back.
     fn give_back(&mut self, port: u16) {
-        if self.is_held(port) {
+        if self.is_held(position(port)) {
             self.pool.resting.add(port);
-            self.resting.insert(port);
+            self.resting.insert(position(port));
         }
     }
 
     /// A port that was claimed and not used.
     fn add(&mut self, port: u16) {
-        if self.is_held(port) {
+        if self.is_held(position(port)) {
             self.pool.free.add(port);
-            self.free.insert(port);
+            self.free.insert(position(port));
         }
     }
 
@@ -101,15 +102,16 @@ impl Judged {
     }
 
     fn take_word(&mut self, word: usize) {
-        let bits = taken(&mut self.free, word).iter().fold(0, |bits, port| bits | 1 << (port & 63));
+        let bits =
+            taken(&mut self.free, word).iter().fold(0, |bits, place| bits | 1 << (place & 63));
         assert_eq!(self.pool.free.take_word(word), bits, "word {word}");
     }
 
     /// All ports of a word that nobody else has.
-    fn add_word(&mut self, port: u16) {
-        let first = port & !63;
-        let new: Vec<u16> = (first..=first | 63).filter(|port| self.is_held(*port)).collect();
-        let bits = new.iter().fold(0, |bits, port| bits | 1 << (port & 63));
+    fn add_word(&mut self, place: u16) {
+        let first = place & !63;
+        let new: Vec<u16> = (first..=first | 63).filter(|place| self.is_held(*place)).collect();
+        let bits = new.iter().fold(0, |bits, place| bits | 1 << (place & 63));
         if bits != 0 {
             self.pool.free.add_word(usize::from(first >> 6), bits);
             self.free.extend(new);
@@ -128,13 +130,15 @@ impl Judged {
 
     /// What a search does: look, and claim what was found.
     fn claim_found(&mut self, from: u16) {
-        if let Some(port) = first(&self.pool.free, from) {
+        if let Some(place) = first(&self.pool.free, from) {
+            let port = port_at(place);
+            assert_eq!(position(port), place, "positions and ports are one to one");
             assert!(self.pool.free.claim(port), "{port} was found but cannot be claimed");
-            assert!(self.free.remove(&port), "{port} was found but is not there");
+            assert!(self.free.remove(&place), "{port} was found but is not there");
         }
     }
 
-    /// A look finds the first port of each set from any port on.
+    /// A look finds the first position of each set from any on.
     fn look(&self, from: u16) {
         for (set, model) in self.sets() {
             assert_eq!(first(set, from), model.range(from..).next().copied(), "from {from}");
@@ -149,33 +153,34 @@ impl Judged {
     /// Every port of every set, taken out one by one.
     fn compare(&self) {
         for (set, model) in self.sets() {
-            for port in model {
-                assert_eq!(first(set, 0), Some(*port));
-                assert!(set.claim(*port), "{port} is there");
-                assert!(!set.claim(*port), "{port} was claimed already");
+            for place in model {
+                let port = port_at(*place);
+                assert_eq!(first(set, 0), Some(*place));
+                assert!(set.claim(port), "{port} is there");
+                assert!(!set.claim(port), "{port} was claimed already");
             }
             assert_eq!(first(set, 0), None, "nothing is left");
         }
     }
 }
 
-/// The ports of one word, which leave the set.
+/// What is in one word, which leaves the set.
 fn taken(set: &mut BTreeSet<u16>, word: usize) -> Vec<u16> {
     let first = (word * 64) as u16;
-    let ports: Vec<u16> = set.range(first..=first | 63).copied().collect();
-    ports.iter().for_each(|port| _ = set.remove(port));
-    ports
+    let places: Vec<u16> = set.range(first..=first | 63).copied().collect();
+    places.iter().for_each(|place| _ = set.remove(place));
+    places
 }
 
-/// The first port from `from` on, as a search looks: on from wherever a look says so.
+/// The first position from `from` on, as a search looks: on from wherever a look says so.
 fn first(set: &Set, mut from: u16) -> Option<u16> {
     // Each look that finds nothing puts right what the upper levels said of one word or group.
     for _ in 0..=WORDS + 16 {
         match set.look(from) {
-            Look::Found(port) => return Some(port),
-            Look::On(port) => {
-                assert!(port > from, "a look goes on, never back");
-                from = port;
+            Look::Found(place) => return Some(place),
+            Look::On(place) => {
+                assert!(place > from, "a look goes on, never back");
+                from = place;
             }
             Look::Empty => return None,
         }

@@ -1,7 +1,9 @@
-//! What the core says of a frame on the host, in the order in which `vnet-ebpf/src/run.rs` asks it.
+//! What the core says of a frame on the host, in the order in which the programs ask it
+//! (`known.rs` and `decide.rs` in vnet-ebpf/src).
 
 use vnet_common::account::Reason;
 use vnet_common::flow::{Direction, Flow, FlowKey};
+use vnet_ebpf::flow::carries;
 use vnet_ebpf::packet::{Kind, Packet};
 use vnet_ebpf::quote::{self, End};
 use vnet_ebpf::rewrite::{Target, addresses, apply};
@@ -39,7 +41,7 @@ pub(crate) fn say(way: Way, bytes: &[u8], mut find: impl FnMut(&FlowKey) -> Opti
     let serves = |flow: &Flow| flow.direction == way.direction as u8 && flow.link == way.link;
     let done = match packet.kind {
         Kind::Error => error(way.direction, &mut frame, &packet, |key| find(key).filter(serves)),
-        kind if kind == query(way.direction) || matches!(kind, Kind::Tcp | Kind::Udp) => {
+        kind if carries(kind, way.direction) => {
             let flow = find(&packet.key).filter(serves);
             flow.map(|flow| apply(&mut frame, &packet, &target(&flow)).map(|()| translated(way)))
         }
@@ -61,13 +63,6 @@ fn aside(bytes: &[u8]) -> Option<Reason> {
         0x86dd => Some(Reason::Ipv6),
         0x8100 | 0x88a8 => Some(Reason::Vlan),
         _ => Some(Reason::NotIp),
-    }
-}
-
-fn query(direction: Direction) -> Kind {
-    match direction {
-        Direction::Out => Kind::Query,
-        Direction::In => Kind::Reply,
     }
 }
 

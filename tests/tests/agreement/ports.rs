@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use vnet_common::flow::proto;
-use vnet_common::port::PortPool;
+use vnet_common::port::{PortPool, position};
 use vnet_common::translate::{Endpoint, pool};
 use vnet_ebpf::packet::Packet;
 use vnet_ebpf::port::Pool;
@@ -41,7 +41,8 @@ impl Ports {
         self.mapped.insert(endpoint, port);
         let number = pool::number(0, key.proto).expect("a protocol that is translated");
         let pool = &self.pools[number as usize];
-        let in_range = |port| key.proto == proto::ICMP || port >= 1024;
+        let in_range =
+            |port| key.proto == proto::ICMP || port >= 1024 || port > 0 && key.sport < 1024;
         let own_may = in_range(key.sport) || Ipv4Addr::from(key.saddr) == OUTSIDE;
         if own_may && pool.claim(key.sport, false) {
             assert_eq!(port, key.sport, "its own port was free: {endpoint:?}");
@@ -60,7 +61,8 @@ impl Ports {
             let kernel: PortPool =
                 pair.datapath.array("pools").get(&(number as u32), 0).expect("a pool");
             for port in 0..=u16::MAX {
-                let bit = kernel.free.words[usize::from(port >> 6)] >> (port & 63) & 1;
+                let place = position(port);
+                let bit = kernel.free.words[usize::from(place >> 6)] >> (place & 63) & 1;
                 assert_eq!(pool.free.claim(port), bit == 1, "port {port} of pool {number}");
             }
         }

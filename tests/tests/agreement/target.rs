@@ -8,6 +8,7 @@ use vnet_ebpf::packet::Kind;
 use vnet_ebpf::quote::{self, End};
 use vnet_judge::{ETHERNET, Frame, look};
 use vnet_tests::datapath::{Datapath, Hook};
+use vnet_tests::packet::explain;
 
 use crate::generate::{error_about, frame, inward, outward, with_key};
 use crate::pair::Pair;
@@ -32,7 +33,8 @@ pub(crate) fn to_target(pair: &mut Pair, frame: &[u8], flow: &Flow) {
         let installed = known_by(frame, direction).and_then(|key| install(pair, &key, own));
         pair.agree(hook, &context, frame);
         for key in installed.into_iter().flatten() {
-            pair.datapath.hash::<FlowKey, Flow>("flows4").remove(&key).expect("it was there");
+            let gone = pair.datapath.hash::<FlowKey, Flow>("flows4").remove(&key);
+            gone.unwrap_or_else(|e| panic!("the flow was ended by {}: {e}", explain(frame)));
         }
     }
 }
