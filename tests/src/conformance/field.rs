@@ -10,7 +10,8 @@
 //! namespaces have no addresses, so nothing answers but the probe. The router is a real kernel.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::translator::Wish;
@@ -18,7 +19,7 @@ use super::{Miss, Translator, fails};
 use crate::lab::{self, ETH, Lab, OUTSIDE, Plan};
 use crate::link::Port;
 use crate::netns::Netns;
-use crate::packet::{Endpoint, Mac, Packet};
+use crate::packet::{Endpoint, Mac, Packet, explain};
 use crate::wire::Wire;
 
 /// How long a station waits for a packet that should come.
@@ -112,6 +113,9 @@ pub struct Field {
     pub lab: Lab,
     /// Who translates.
     pub translator: Translator,
+    /// All that left by the uplink, until it is judged at the end.
+    captured: Option<Wire>,
+    may_leak: AtomicBool,
 }
 
 impl Field {
@@ -144,7 +148,14 @@ impl Field {
         lab.server.ip(&format!("address flush dev {ETH}"));
         let outside = Station::new(&lab.server, &lab.server_port, lab.uplink.mac);
         wish.apply(translator, &lab)?;
-        Ok(Self { a, b, outside, lab, translator })
+        let vnet = translator == Translator::Vnet;
+        let captured = vnet.then(|| Wire::open(&lab.server, &lab.server_port));
+        Ok(Self { a, b, outside, lab, translator, captured, may_leak: AtomicBool::new(false) })
+    }
+
+    /// Inside sources may leave: the probe asks for that.
+    pub fn may_leak(&self) {
+        self.may_leak.store(true, Ordering::Relaxed);
     }
 
     /// The host that has this address.
@@ -185,6 +196,24 @@ impl Field {
         let answer = Packet::udp(from, to).payload(b"answer");
         self.back(&answer, *host.ip()).is_some_and(|heard| heard.destination() == host)
     }
+}
+
+impl Drop for Field {
+    /// In no probe at all does vnet let a packet with an inside source leave.
+    fn drop(&mut self) {
+        let Some(wire) = self.captured.take() else { return };
+        // Nothing more comes: all that was sent was heard, or waited for.
+        while let Some(frame) = wire.receive(Instant::now()) {
+            let leaked = Packet::parse(&frame).is_ok_and(|packet| is_inside(packet.ip.source));
+            let forbidden = leaked && !self.may_leak.load(Ordering::Relaxed);
+            assert!(!forbidden || thread::panicking(), "this left: {}", explain(&frame));
+        }
+    }
+}
+
+/// Whether an address is one that must not be seen outside.
+fn is_inside(address: Ipv4Addr) -> bool {
+    address.octets()[0] == 10
 }
 
 /// Sends a packet and hears it arrive elsewhere. It is known by an IP id of its own.

@@ -40,12 +40,19 @@ pub struct Wish {
     rule: Result<&'static str, &'static str>,
     rules: &'static str,
     sysctls: &'static [(&'static str, &'static str)],
+    router: &'static [&'static str],
 }
 
 impl Wish {
     /// Nothing but the uplink and who is inside.
     pub fn plain() -> Self {
-        Self { words: Vec::new(), rule: Ok("oifname up0 masquerade"), rules: "", sysctls: &[] }
+        Self {
+            words: Vec::new(),
+            rule: Ok("oifname up0 masquerade"),
+            rules: "",
+            sysctls: &[],
+            router: &[],
+        }
     }
 
     /// Further words for `vnetctl attach`.
@@ -66,6 +73,11 @@ impl Wish {
     /// Settings below net/netfilter that correspond to the words.
     pub fn sysctls(self, sysctls: &'static [(&'static str, &'static str)]) -> Self {
         Self { sysctls, ..self }
+    }
+
+    /// What `ip` does in the router first: further addresses, routes.
+    pub fn router(self, router: &'static [&'static str]) -> Self {
+        Self { router, ..self }
     }
 
     /// nftables has nothing of the kind, and why.
@@ -93,6 +105,9 @@ impl Wish {
 
     /// Has the lab's router translate so.
     pub(super) fn apply(&self, translator: Translator, lab: &Lab) -> Result<(), Miss> {
+        for line in self.router {
+            lab.router.ip(line);
+        }
         match translator {
             Translator::Vnet => self.vnet(lab),
             Translator::Nft => self.nft(lab),

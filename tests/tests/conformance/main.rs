@@ -48,6 +48,12 @@ tests! {
     rfc6888_req11c_refusals_are_counted
     rfc6888_req4_ports_per_host_are_limited
     rfc7422_port_blocks
+    rfc6888_req2_paired_pooling
+    rfc6888_req3_any_addresses_make_a_pool
+    rfc6888_req6_destinations_left_alone
+    nat_address_change_moves_mappings
+    nat_flood_spares_connections
+    nat_flood_leaves_room_for_others
     rfc4787_req5_udp_at_least_two_minutes
     rfc4787_req5c_udp_five_minutes
     rfc5382_req5_established_two_hours_four_minutes
@@ -78,6 +84,18 @@ tests! {
     cve_2021_3773_no_shadowing_of_services
     rfc4787_req3_host_and_inside_do_not_collide
     nat_no_state_from_outside
+    rfc4787_req9_hairpin_other_device
+    rfc4787_req9_hairpin_same_device
+    rfc4787_req9_hairpin_external_source
+    rfc5382_req8_hairpin
+    rfc5508_req7_hairpinned_errors
+    nat_forward_reaches_the_server_inside
+    nat_forward_of_a_range
+    rfc4787_req9_hairpin_to_a_forward
+    nat_forward_reached_by_the_router_itself
+    nat_forward_reached_by_localhost
+    nat_forward_clash_is_refused
+    nat_forward_change_moves_running_senders
     rfc5508_req3_wrong_checksum_is_dropped
     rfc5508_req3a_wrong_quoted_header_is_dropped
     rfc5508_req3b_quoted_options
@@ -97,6 +115,14 @@ tests! {
     rfc4787_req13_too_big_from_inside_is_told
     rfc1191_too_big_from_outside_is_told
     rfc1812_5_3_1_router_is_a_hop
+    rfc4787_req14_fragments_in_order
+    rfc4787_req14_fragments_out_of_order
+    rfc4787_req14_fragments_of_tcp_and_icmp
+    rfc6864_5_3_equal_ids_do_not_mix
+    rfc4787_req14a_fragment_floods_are_bounded
+    rfc1858_overlapping_fragments_are_refused
+    rfc1858_tiny_fragments_are_refused
+    rfc4787_req13_too_big_is_cut
     rfc3022_4_1_absent_udp_checksum_stays_absent
     rfc768_computed_zero_is_sent_as_ones
     rfc3022_4_2_checksums_are_right
@@ -107,6 +133,16 @@ tests! {
     nat_unknown_protocols_do_not_mix
     rfc1918_nothing_leaves_with_an_inside_source
     rfc919_multicast_and_broadcast_stay
+    nat_ipv6_is_left_alone
+    nat66_endpoint_independent_mapping
+    nat66_errors_and_extension_headers
+    rfc6296_3_1_checksum_neutral
+    rfc6296_3_2_both_directions_without_state
+    rfc6296_3_errors
+    rfc6296_5_1_hairpin
+    rfc6888_4_mappings_are_logged
+    rfc6888_req12_destinations_are_not_logged
+    rfc6888_req14_blocks_are_logged_not_ports
 }
 
 /// Runs the probe on vnet.

@@ -3,12 +3,18 @@
 mod error_in;
 mod error_out;
 mod filtering;
+mod forward;
+mod fragment;
+mod hairpin;
 mod leak;
+mod log;
 mod mapping;
 mod path;
+mod pool;
 mod port;
 mod quoting;
 mod timeout;
+mod v6;
 
 use super::Requirement;
 
@@ -16,10 +22,16 @@ use super::Requirement;
 pub(super) const GROUPS: &[(&str, &[Requirement])] = &[
     ("Mapping", mapping::LIST),
     ("Ports", port::LIST),
+    ("Pools, limits and changes", pool::LIST),
     ("Timeouts", timeout::LIST),
     ("Filtering", filtering::LIST),
+    ("Hairpin", hairpin::LIST),
+    ("Forwards", forward::LIST),
     ("ICMP errors from outside", error_in::LIST),
     ("ICMP errors from inside", error_out::LIST),
     ("ICMP errors of the router itself", path::LIST),
+    ("Fragments", fragment::LIST),
     ("Packets", leak::LIST),
+    ("IPv6", v6::LIST),
+    ("Log", log::LIST),
 ];
