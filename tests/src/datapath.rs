@@ -70,6 +70,12 @@ impl Plan {
         self
     }
 
+    /// Who may send to a mapping: one of [`vnet_common::policy::filtering`].
+    pub fn filtering(mut self, mode: u32) -> Self {
+        self.config.filtering = mode;
+        self
+    }
+
     /// Room for so many connections.
     pub fn max_flows(mut self, max_flows: u32) -> Self {
         self.config.max_flows = max_flows;
@@ -333,7 +339,14 @@ impl Default for Datapath {
 
 /// Whether a packet that meets this end has been changed.
 fn is_translation(end: Reason) -> bool {
-    matches!(end, Reason::NatOut | Reason::NatIn | Reason::IcmpErrorOut | Reason::IcmpErrorIn)
+    matches!(
+        end,
+        Reason::NatOut
+            | Reason::NatIn
+            | Reason::IcmpErrorOut
+            | Reason::IcmpErrorIn
+            | Reason::Hairpin
+    )
 }
 
 /// How many packets a frame stands for on the wire.

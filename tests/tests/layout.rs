@@ -9,7 +9,7 @@ use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
-use vnet_common::translate::{Endpoint, Mapping, Owner};
+use vnet_common::translate::{Endpoint, Mapping, Owner, Peer, PeerFlows};
 use vnet_ctl::bpf::{Loaded, Sizes};
 use vnet_tests::btf::{self, Field, Record};
 
@@ -114,7 +114,7 @@ fn pools() -> Row {
     ("pools", None, pool)
 }
 
-fn rows() -> [Row; 10] {
+fn rows() -> [Row; 11] {
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
         config(),
@@ -126,6 +126,7 @@ fn rows() -> [Row; 10] {
         ("counters", None, record!(Counter { packets, bytes })),
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
         ("sources", None, record!(Source { action, number })),
+        ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link })),
     ]
 }

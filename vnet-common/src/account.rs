@@ -87,11 +87,17 @@ pub enum Reason {
     Malformed = 28,
     /// The kernel refused to change the packet.
     Rewrite = 29,
+    /// From inside to the outside address of another inside host: destination translated.
+    Hairpin = 30,
+    /// The same on its way to that host: source translated.
+    HairpinOut = 31,
+    /// From inside to another inside host by its outside address, but the sender's mapping has ended.
+    HairpinLost = 32,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -122,6 +128,9 @@ impl Reason {
         Self::MappingRace,
         Self::Malformed,
         Self::Rewrite,
+        Self::Hairpin,
+        Self::HairpinOut,
+        Self::HairpinLost,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -158,6 +167,9 @@ impl Reason {
             Self::MappingRace => "mapping_race",
             Self::Malformed => "malformed",
             Self::Rewrite => "rewrite",
+            Self::Hairpin => "hairpin",
+            Self::HairpinOut => "hairpin_out",
+            Self::HairpinLost => "hairpin_lost",
         }
     }
 
@@ -181,7 +193,9 @@ impl Reason {
             | Self::Multicast
             | Self::FragmentIn
             | Self::MalformedIn
-            | Self::Unmanaged => Verdict::Pass,
+            | Self::Unmanaged
+            | Self::Hairpin
+            | Self::HairpinOut => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -195,7 +209,8 @@ impl Reason {
             | Self::SocketClash
             | Self::MappingRace
             | Self::Malformed
-            | Self::Rewrite => Verdict::Drop,
+            | Self::Rewrite
+            | Self::HairpinLost => Verdict::Drop,
         }
     }
 
@@ -247,6 +262,14 @@ impl Reason {
             }
             Self::Malformed => "headers contradict themselves or are cut short",
             Self::Rewrite => "the kernel refused to change the packet",
+            Self::Hairpin => {
+                "from inside to the outside address of another inside host: destination translated"
+            }
+            Self::HairpinOut => "the same on its way to that host: source translated",
+            Self::HairpinLost => {
+                "from inside to another inside host by its outside address, but the sender's \
+                 mapping has ended"
+            }
         }
     }
 }

@@ -71,7 +71,8 @@ pub struct Flow {
     pub state: u8,
     /// Bits of [`flag`].
     pub flags: u8,
-    /// Number of the outside address (see [`crate::translate::pool`]).
+    /// Number of the outside address (see [`crate::translate::pool`]); between two inside hosts, of
+    /// the one that its sender has.
     pub outside: u8,
     /// Packets on the wire seen in this direction (a GSO packet counts its segments).
     pub packets: u64,

@@ -37,6 +37,31 @@ pub struct Mapping {
 }
 record!(Mapping, 16);
 
+/// Key of `peers`: an address a mapping's owner has flows to. Kept while filtering is
+/// address-dependent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The address.
+    pub addr: Ipv4,
+    /// Outside port of the mapping.
+    pub port: u16,
+    /// IP protocol.
+    pub proto: u8,
+    /// Number of the mapping's outside address.
+    pub outside: u8,
+}
+record!(Peer, 8);
+
+/// Value of `peers`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerFlows {
+    /// How many flows there are.
+    pub flows: u32,
+}
+record!(PeerFlows, 4);
+
 /// Who holds an outside port: the value of `owners`, indexed by [`owner_index`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

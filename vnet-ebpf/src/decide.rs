@@ -2,11 +2,15 @@
 //! walked by the verifier once and by itself, whoever calls it, so that what a NAT must know adds
 //! up instead of multiplying.
 
-use vnet_common::{account::Reason, flow::Direction, policy::Link};
+use vnet_common::{
+    account::Reason,
+    flow::Direction,
+    policy::{Link, role},
+};
 
 use crate::{
     account::{self, AGAIN},
-    inbound,
+    hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -26,6 +30,7 @@ use crate::{
 pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
+        Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => outward(&frame, link),
         Err(reason) => reason as u32,
     };
@@ -39,6 +44,7 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
 pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
+        Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(_) => inward(&frame),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
@@ -49,7 +55,7 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
 /// Says and counts the end, if it is one.
 #[inline(always)]
 fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
-    if code == open::OPENED {
+    if open::is_open(code) {
         return AGAIN;
     }
     let Some(desk) = desk() else { return account::NEXT };
@@ -105,7 +111,7 @@ fn inward(frame: &Frame) -> u32 {
     if desk.packet.kind == Kind::Error {
         return vnet_error_in(frame.skb());
     }
-    inbound::unwanted(frame, &desk.packet) as u32
+    inbound::decide(frame, &desk.packet)
 }
 
 /// An error about a packet that came in: the quoted destination becomes the outside endpoint

@@ -48,6 +48,13 @@ pub fn forward(
     direction: Direction,
 ) -> Result<(), Reason> {
     let target = entry.target();
+    count(frame, packet, entry, direction);
+    rewrite::apply(frame, packet, &target)
+}
+
+/// Counts a packet of a known flow and follows the conversation.
+#[inline(always)]
+pub fn count(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction) {
     match packet.kind {
         Kind::Tcp => follow_tcp(&entry, &packet.segment, direction),
         Kind::Udp
@@ -59,13 +66,12 @@ pub fn forward(
         | Kind::Other => follow(&entry, packet.key.proto, direction),
     }
     entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), clock::now());
-    rewrite::apply(frame, packet, &target)
 }
 
 /// UDP and ICMP: an answer confirms the flow, once.
 #[inline(always)]
 fn follow(entry: &Entry, proto: u8, direction: Direction) {
-    if direction == Direction::In && !entry.replied() {
+    if !entry.replied() && entry.as_opener_sees(direction) == Direction::In {
         set_state(entry, Entry::find(&entry.twin(proto)), State::Replied);
     }
 }
@@ -98,7 +104,7 @@ fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
     let twin = Entry::find(&entry.twin(proto::TCP));
     let (expected, receiver_sent) = twin.map_or((0, 0), |twin| (twin.acknowledged(), twin.sent()));
     let window = Window { sent: entry.sent(), expected, receiver_sent };
-    let next = tcp::step(state, direction, segment, &window);
+    let next = tcp::step(state, entry.as_opener_sees(direction), segment, &window);
     if next != state {
         set_state(entry, twin, next);
     }
@@ -123,10 +129,10 @@ pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
     let ticket = clock::random();
     let mut flow = Flow {
         saddr: opening.addr,
-        daddr: key.daddr,
+        daddr: opening.daddr,
         sport: opening.port,
         // A query has one identifier, and both ports are it.
-        dport: if key.proto == proto::ICMP { opening.port } else { key.dport },
+        dport: if key.proto == proto::ICMP { opening.port } else { opening.dport },
         direction: Direction::Out as u8,
         state: opening.state as u8,
         flags: opening.flags,
@@ -141,9 +147,11 @@ pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
     let twin = flow.twin(key.proto);
     Entry::insert(key, &flow)?;
     flow.direction = Direction::In as u8;
+    flow.outside = opening.other;
     (flow.saddr, flow.daddr) = (key.daddr, key.saddr);
     (flow.sport, flow.dport) = (key.dport, key.sport);
-    let mut made = Entry::insert(&twin, &flow);
+    // Who talks to itself has one entry for both directions.
+    let mut made = if twin == *key { Ok(()) } else { Entry::insert(&twin, &flow) };
     if made.is_ok() && !enqueue(key, ticket) {
         Entry::remove(&twin);
         made = Err(Refusal::Full);

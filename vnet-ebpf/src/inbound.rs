@@ -1,18 +1,39 @@
 //! What becomes of a packet from outside that no flow wants.
 
-use vnet_common::{account::Reason, policy::source};
+use vnet_common::{
+    Ipv4,
+    account::Reason,
+    flow::flag,
+    policy::{filtering, source},
+    translate::{Peer, pool},
+};
 
 use crate::{
     kernel::{
+        flows::is_peer,
         frame::Frame,
         maps,
+        ports::Slot,
         socket::{self, Socket},
     },
+    open,
     packet::{Kind, Packet},
     policy::{held_inside, unicast},
 };
 
-/// The end of a packet from outside that no flow wants.
+/// Decides about a packet from outside that no flow wants: its end, or [`open::OPENED`].
+#[inline(always)]
+pub fn decide(frame: &Frame, packet: &Packet) -> u32 {
+    let end = unwanted(frame, packet);
+    let Some(number) = outside(packet.key.daddr) else { return end as u32 };
+    if end != Reason::Filtered || !welcome(packet, number) {
+        return end as u32;
+    }
+    let Some(slot) = slot(packet, number) else { return end as u32 };
+    open::inward(frame, slot.holder(), number, flag::INVITED)
+}
+
+/// The end of a packet from outside that opens nothing.
 #[inline(always)]
 #[must_use]
 pub fn unwanted(frame: &Frame, packet: &Packet) -> Reason {
@@ -34,10 +55,34 @@ pub fn unwanted(frame: &Frame, packet: &Packet) -> Reason {
     }
 }
 
+/// Whether the mapping lets this packet's sender in (RFC 4787 section 5). Of TCP only a SYN opens.
+#[inline(always)]
+fn welcome(packet: &Packet, number: u8) -> bool {
+    let Some(config) = maps::config() else { return false };
+    let opens = packet.kind == Kind::Udp || packet.kind == Kind::Tcp && packet.segment.opens();
+    opens
+        && match config.filtering {
+            filtering::ENDPOINT_INDEPENDENT => true,
+            filtering::ADDRESS_DEPENDENT => is_peer(&Peer {
+                addr: packet.key.saddr,
+                port: packet.key.dport,
+                proto: packet.key.proto,
+                outside: number,
+            }),
+            _ => false,
+        }
+}
+
+/// The slot of the outside port that a packet is for.
+#[inline(always)]
+fn slot(packet: &Packet, number: u8) -> Option<Slot> {
+    Slot::find(pool::number(number, packet.key.proto)?, packet.key.dport)
+}
+
 /// Number of an outside address.
 #[inline(always)]
 #[must_use]
-pub fn outside(addr: vnet_common::Ipv4) -> Option<u8> {
+pub fn outside(addr: Ipv4) -> Option<u8> {
     let found = maps::source(addr)?;
     (found.action == source::OUTSIDE).then_some(found.number as u8)
 }

@@ -9,13 +9,13 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    flow,
+    flow, hairpin, inbound,
     kernel::{
         flows::Entry,
         frame::{Frame, ethertype},
         maps,
     },
-    packet::{self, Packet},
+    packet::{self, Kind, Packet},
 };
 
 /// Bytes of an Ethernet header.
@@ -41,6 +41,9 @@ fn known(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Option
         Ok(link) => link,
         Err(reason) => return Some(reason),
     };
+    if link.roles & role::UPLINK == 0 {
+        return inside(frame, direction, packet, link);
+    }
     packet::parse(frame, packet, network_header(link), frame.length()).ok()?;
     let entry = flow::known(packet, direction, frame.device())?;
     if direction == Direction::Out && !still_ours(&entry) {
@@ -53,7 +56,40 @@ fn known(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Option
     }
 }
 
-/// The uplink this packet crosses, if it is one that NAT looks at.
+/// On a device towards the inside, only what goes from one inside host to the outside address of
+/// another is touched.
+#[inline(always)]
+fn inside(
+    frame: &mut Frame,
+    direction: Direction,
+    packet: &mut Packet,
+    link: &Link,
+) -> Option<Reason> {
+    let marked = hairpin::marked(frame);
+    if direction == Direction::Out && marked.is_none() && frame.arrived_on() != 0 {
+        return Some(Reason::Inside);
+    }
+    if packet::parse(frame, packet, network_header(link), frame.length()).is_err() {
+        return Some(Reason::Inside);
+    }
+    match (direction, marked) {
+        (Direction::Out, Some(outside)) => {
+            Some(hairpin::leave(frame, packet, outside).unwrap_or_else(|reason| reason))
+        }
+        (Direction::Out, None) if packet.kind == Kind::Error => None,
+        (Direction::Out, None) => Some(Reason::Inside),
+        (Direction::In, _) => match Entry::find(&packet.key) {
+            Some(entry) if entry.hairpin() => {
+                Some(hairpin::enter(frame, packet, &entry).unwrap_or_else(|reason| reason))
+            }
+            Some(_) => Some(Reason::Inside),
+            None if inbound::outside(packet.key.daddr).is_some() => None,
+            None => Some(Reason::Inside),
+        },
+    }
+}
+
+/// The device this packet crosses, if it is one that NAT looks at.
 #[inline(always)]
 pub fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
     if frame.tagged() {
@@ -65,11 +101,7 @@ pub fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
         ethertype::VLAN | ethertype::SERVICE_VLAN => return Err(Reason::Vlan),
         _ => return Err(Reason::NotIp),
     }
-    let link = maps::link(frame.device()).ok_or(Reason::Unmanaged)?;
-    if link.roles & role::UPLINK == 0 {
-        return Err(Reason::Inside);
-    }
-    Ok(link)
+    maps::link(frame.device()).ok_or(Reason::Unmanaged)
 }
 
 /// Offset of the IP header of packets on this device.

@@ -12,6 +12,7 @@ pub mod checksum;
 pub mod decide;
 pub mod expire;
 pub mod flow;
+pub mod hairpin;
 pub mod inbound;
 pub mod kernel;
 pub mod known;

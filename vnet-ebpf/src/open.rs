@@ -1,27 +1,91 @@
 //! Opening a connection: a port for it, then both of its entries, or nothing.
 
-use vnet_common::account::Reason;
+use vnet_common::{Ipv4, account::Reason, flow::FlowKey, tcp::State};
 
 use crate::{
     flow,
     kernel::{
         desk::desk,
-        flows::Refusal,
+        flows::{Refusal, add_peer},
         frame::{Frame, Skb},
         maps,
     },
-    policy, translate,
+    opening::Opening,
+    packet::Kind,
+    policy,
+    port::Range,
+    translate,
 };
 
 /// Not an end: the connection is open, and its packet is one of a known flow.
 pub const OPENED: u32 = 0xff;
+/// The same: another CPU has opened it at this moment.
+pub const FOUND: u32 = 0xfe;
 
 /// Opens the connection that is on the desk: [`OPENED`], or the end of its packet.
 #[inline(always)]
 pub fn open(frame: &Frame) -> u32 {
     let code = vnet_open(frame.skb());
     // Others may have used up what there is; the host's own port needs no translation.
-    if code != OPENED && policy::needs_none() { Reason::Host as u32 } else { code }
+    if !is_open(code) && policy::needs_none() { Reason::Host as u32 } else { code }
+}
+
+/// Whether the packet is one of a known flow by now.
+#[inline(always)]
+#[must_use]
+pub fn is_open(code: u32) -> bool {
+    code == OPENED || code == FOUND
+}
+
+/// Opens the connection on the desk between two inside hosts: it uses the mappings of both.
+#[inline(always)]
+pub fn hairpin(frame: &Frame) -> u32 {
+    let Some(Opening { key, other, .. }) = desk().map(|desk| desk.opening) else {
+        return Reason::Unmanaged as u32;
+    };
+    if !translate::join_held(other, key.proto, key.dport) {
+        return Reason::MappingRace as u32;
+    }
+    let code = vnet_open(frame.skb());
+    if code != OPENED {
+        translate::release(other, key.proto, key.dport);
+    }
+    code
+}
+
+/// Opens a connection from outside to an inside endpoint, by its outside `port` on outside address
+/// number `outside`: [`OPENED`], or the end of its packet. `flags` say by what right.
+#[inline(always)]
+pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) -> u32 {
+    let (Some(desk), Some(link)) = (desk(), maps::outside(outside)) else {
+        return Reason::Unmanaged as u32;
+    };
+    let packet = &desk.packet;
+    let key = FlowKey {
+        saddr: addr,
+        daddr: packet.key.saddr,
+        sport: port,
+        dport: packet.key.sport,
+        ..packet.key
+    };
+    let state = if packet.kind == Kind::Tcp { State::SynSent } else { State::Unreplied };
+    let (daddr, dport) = (key.daddr, key.dport);
+    let its_own = Range { min: packet.key.dport, max: packet.key.dport };
+    desk.opening = Opening {
+        key,
+        daddr,
+        dport,
+        addr: link,
+        link: frame.device(),
+        port: 0,
+        ports: its_own,
+        low: Range::NONE,
+        outside,
+        other: outside,
+        state,
+        flags,
+    };
+    vnet_open(frame.skb())
 }
 
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
@@ -45,12 +109,16 @@ extern "C" fn vnet_remember() -> u32 {
     };
     let opening = &desk.opening;
     match flow::remember(opening, config.epoch) {
-        Ok(()) => OPENED,
+        Ok(()) => {
+            if translate::by_address() {
+                add_peer(&opening.peer());
+            }
+            OPENED
+        }
         Err(refusal) => {
             translate::release(opening.outside, opening.key.proto, opening.port);
             match refusal {
-                // Another CPU made the same flow at this moment: it will be found.
-                Refusal::Exists => OPENED,
+                Refusal::Exists => FOUND,
                 Refusal::Full => Reason::FlowsFull as u32,
             }
         }

@@ -6,15 +6,19 @@ use vnet_common::{
     Ipv4,
     flow::{FlowKey, flag},
     tcp::State,
-    translate::Endpoint,
+    translate::{Endpoint, Peer},
 };
 
 /// A connection about to be made.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Opening {
-    /// Tuple of its first packet.
+    /// Tuple of what its inside end sends.
     pub key: FlowKey,
+    /// Where that is sent to: the outside end, unless that is an inside host by its outside address.
+    pub daddr: Ipv4,
+    /// Its port; an ICMP query has the one identifier on both ends.
+    pub dport: u16,
     /// Outside address.
     pub addr: Ipv4,
     /// Interface index of the uplink.
@@ -27,6 +31,8 @@ pub struct Opening {
     pub low: Range,
     /// Number of the outside address.
     pub outside: u8,
+    /// The same, unless the other end is an inside host: then the number of its outside address.
+    pub other: u8,
     /// State it starts in.
     pub state: State,
     /// Bits of [`flag`].
@@ -44,6 +50,13 @@ impl Opening {
             proto: self.key.proto,
             outside: self.outside,
         }
+    }
+
+    /// The address its mapping's owner talks to then.
+    #[inline(always)]
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        Peer { addr: self.daddr, port: self.port, proto: self.key.proto, outside: self.outside }
     }
 
     /// Whether this host itself opens it: the port it asks for is its own.

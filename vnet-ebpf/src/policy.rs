@@ -30,25 +30,50 @@ pub fn admit(frame: &Frame, link: &Link) -> Result<(), Reason> {
         return Err(Reason::Unmanaged);
     };
     let packet = &desk.packet;
-    let host = from_host(frame, packet)?;
-    let number = match host {
-        Some(number) => number,
-        None => link.outside as u8,
-    };
-    let state =
-        if host.is_some() { host_opens(frame, packet, number)? } else { inside_opens(packet)? };
-    desk.opening = Opening {
-        key: packet.key,
-        addr: maps::outside(number).ok_or(Reason::Unmanaged)?,
-        link: frame.device(),
-        port: 0,
-        ports: ports(&packet.key, config),
-        low: low_ports(&packet.key, config),
-        outside: number,
-        state,
-        flags: if host.is_some() { flag::HOST } else { 0 },
+    desk.opening = match from_host(frame, packet)? {
+        Some(number) => {
+            let state = host_opens(frame, packet, number)?;
+            let opening = with_address(&packet.key, number, state, config)?;
+            Opening { flags: flag::HOST, ..opening }
+        }
+        None => opening(&packet.key, link, inside_opens(packet)?, config)?,
     };
     Ok(())
+}
+
+/// What an inside host's connection by this uplink starts with.
+#[inline(always)]
+pub fn opening(
+    key: &FlowKey,
+    link: &Link,
+    state: State,
+    config: &Config,
+) -> Result<Opening, Reason> {
+    with_address(key, link.outside as u8, state, config)
+}
+
+/// The same, given the number of its outside address.
+#[inline(always)]
+fn with_address(
+    key: &FlowKey,
+    number: u8,
+    state: State,
+    config: &Config,
+) -> Result<Opening, Reason> {
+    Ok(Opening {
+        key: *key,
+        daddr: key.daddr,
+        dport: key.dport,
+        addr: maps::outside(number).ok_or(Reason::Unmanaged)?,
+        link: maps::outside_link(number).ok_or(Reason::Unmanaged)?,
+        port: 0,
+        ports: ports(key, config),
+        low: low_ports(key, config),
+        outside: number,
+        other: number,
+        state,
+        flags: 0,
+    })
 }
 
 /// Outside ports an endpoint may have. Every identifier of an ICMP query may be used: `--ports` is

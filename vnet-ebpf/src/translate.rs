@@ -3,8 +3,9 @@
 use vnet_common::{
     account::Reason,
     flow::FlowKey,
+    policy::filtering,
     port::port_at,
-    translate::{Endpoint, Mapping, pool},
+    translate::{Endpoint, Mapping, Peer, pool},
 };
 
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
     kernel::{
         self, clock,
         desk::desk,
-        flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping},
+        flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping, remove_peer},
         frame::Frame,
+        maps,
         ports::{self, Slot},
         socket::{self, Socket},
     },
@@ -82,6 +84,14 @@ fn join(frame: &Frame, opening: &mut Opening, number: u32, port: u16) -> Result<
     Err(if ours { Reason::SocketClash } else { Reason::MappingRace })
 }
 
+/// One more use of a port that somebody holds.
+#[inline(always)]
+#[must_use]
+pub fn join_held(outside: u8, proto: u8, port: u16) -> bool {
+    let slot = pool::number(outside, proto).and_then(|pool| Slot::find(pool, port));
+    slot.is_some_and(|slot| slot.join())
+}
+
 /// Gives back one use; with the last one the mapping ends and the port rests.
 #[inline(always)]
 pub fn release(outside: u8, proto: u8, port: u16) {
@@ -103,10 +113,25 @@ pub fn release(outside: u8, proto: u8, port: u16) {
 /// all that is off the steady path.
 #[inline(never)]
 pub fn end(key: &FlowKey, entry: Entry) {
-    let (outside, port) = (entry.outside(), entry.target().sport);
+    let (outside, target) = (entry.outside(), entry.target());
+    let other = Entry::find(&entry.twin(key.proto)).map_or(outside, |twin| twin.outside());
     if flow::forget(key, &entry.twin(key.proto)) {
-        release(outside, key.proto, port);
+        release(outside, key.proto, target.sport);
+        if entry.hairpin() {
+            release(other, key.proto, key.dport);
+        }
+        if by_address() {
+            let port = target.sport;
+            remove_peer(&Peer { addr: target.daddr, port, proto: key.proto, outside });
+        }
     }
+}
+
+/// Whether it matters to which addresses a mapping's owner has flows.
+#[inline(always)]
+#[must_use]
+pub fn by_address() -> bool {
+    maps::config().is_some_and(|config| config.filtering == filtering::ADDRESS_DEPENDENT)
 }
 
 /// Claims a port: the endpoint's own if it can be had, else any it may have.

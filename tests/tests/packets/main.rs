@@ -8,6 +8,7 @@ mod aside;
 mod checksum;
 mod error_in;
 mod error_out;
+mod filtering;
 mod host;
 mod malformed;
 mod pool;

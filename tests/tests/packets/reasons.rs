@@ -13,7 +13,9 @@ use vnet_tests::test_run::Context;
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 2] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 4] = [
+    (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
+    (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
     (Reason::Vlan, "a tag beside the frame cannot be given to the kernel: `wire` sends one"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
@@ -93,7 +95,16 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             let context = Context { ifindex: datapath.inside.index, ..datapath.own() };
             Some(Try { context, ..out(datapath, &datagram())? })
         }
-        Reason::Vlan
+        Reason::Hairpin => {
+            datapath.role(datapath.inside.index, role::INSIDE);
+            let sent = datapath.out(&datagram(), Reason::NatOut);
+            let context = Context { ifindex: datapath.inside.index, ..Context::default() };
+            let frame = Packet::udp(OTHER, sent.source()).bytes();
+            Some(Try { hook: Hook::In, context, frame, held: None })
+        }
+        Reason::HairpinOut
+        | Reason::HairpinLost
+        | Reason::Vlan
         | Reason::Fragment
         | Reason::PrivateSource
         | Reason::MulticastSource
@@ -152,7 +163,10 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             out(datapath, &datagram())
         }
         Reason::Malformed => cut(out(datapath, &datagram())),
-        Reason::Rewrite
+        Reason::HairpinLost
+        | Reason::Hairpin
+        | Reason::HairpinOut
+        | Reason::Rewrite
         | Reason::NatOut
         | Reason::NatIn
         | Reason::IcmpErrorOut

@@ -9,6 +9,7 @@ mod device_inside;
 mod device_uplink;
 mod error;
 mod expiry;
+mod hairpin;
 mod host;
 mod host_error;
 mod inbound;

@@ -58,6 +58,7 @@ impl Loaded {
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .map_max_entries("flows4", flows.saturating_mul(2))
             .map_max_entries("mappings", flows)
+            .map_max_entries("peers", flows)
             .map_max_entries("outsides", sizes.addresses)
             .map_max_entries("pools", sizes.addresses * pool::PER_ADDRESS)
             .map_max_entries("owners", (sizes.addresses * pool::PER_ADDRESS) << 16)

@@ -125,10 +125,21 @@ mod imp {
             }
         }
 
+        /// Adds one and returns what it was.
+        #[inline(always)]
+        pub fn increment(&self) -> u32 {
+            self.fetch_add(1)
+        }
+
         /// Subtracts one and returns what it was.
         #[inline(always)]
         pub fn decrement(&self) -> u32 {
-            let mut value: u32 = u32::MAX;
+            self.fetch_add(u32::MAX)
+        }
+
+        #[inline(always)]
+        fn fetch_add(&self, more: u32) -> u32 {
+            let mut value = more;
             // SAFETY: as in `fetch64`.
             unsafe {
                 asm!(
@@ -211,6 +222,11 @@ mod imp {
         /// Writes it after all that was written before.
         pub fn publish(&self, value: u32) {
             self.std().store(value, SeqCst);
+        }
+
+        /// Adds one and returns what it was.
+        pub fn increment(&self) -> u32 {
+            self.std().fetch_add(1, SeqCst)
         }
 
         /// Subtracts one and returns what it was.

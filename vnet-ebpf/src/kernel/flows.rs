@@ -15,11 +15,11 @@ use vnet_common::{
     expire::Ticket,
     flow::{Direction, Flow, FlowKey, flag},
     tcp::State,
-    translate::{Endpoint, Mapping},
+    translate::{Endpoint, Mapping, Peer, PeerFlows},
 };
 
 use super::{
-    atomic::Atomic64,
+    atomic::{Atomic32, Atomic64},
     frame::Wire,
     maps::{NO_PREALLOC, SIZED_BY_LOADER},
 };
@@ -29,6 +29,8 @@ use crate::rewrite::Target;
 static FLOWS4: HashMap<FlowKey, Flow, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "mappings")]
 static MAPPINGS: HashMap<Endpoint, Mapping, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "peers")]
+static PEERS: HashMap<Peer, PeerFlows, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "tickets")]
 static TICKETS: Queue<Ticket, SIZED_BY_LOADER> = Queue::new();
 
@@ -118,7 +120,7 @@ impl Entry {
     #[inline(always)]
     #[must_use]
     pub fn serves(&self, direction: Direction, link: u32) -> bool {
-        get!(self, direction) == direction as u8 && get!(self, link) == link
+        get!(self, direction) == direction as u8 && get!(self, link) == link && !self.hairpin()
     }
 
     /// Whether this is the entry for packets that leave by some uplink.
@@ -126,6 +128,20 @@ impl Entry {
     #[must_use]
     pub fn outward(&self) -> bool {
         get!(self, direction) == Direction::Out as u8 && get!(self, flags) & flag::HAIRPIN == 0
+    }
+
+    /// Whether its connection is between two inside hosts.
+    #[inline(always)]
+    #[must_use]
+    pub fn hairpin(&self) -> bool {
+        get!(self, flags) & flag::HAIRPIN != 0
+    }
+
+    /// Which way its packets go: away from who opened the connection or is inside, or towards it.
+    #[inline(always)]
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        if get!(self, direction) == Direction::Out as u8 { Direction::Out } else { Direction::In }
     }
 
     /// The connection's state.
@@ -155,6 +171,14 @@ impl Entry {
     #[must_use]
     pub fn replied(&self) -> bool {
         get!(self, flags) & flag::REPLIED != 0
+    }
+
+    /// The direction, as whoever opened the connection sees it: what a state says is out and in.
+    #[inline(always)]
+    #[must_use]
+    pub fn as_opener_sees(&self, direction: Direction) -> Direction {
+        let inward = get!(self, flags) & (flag::FORWARD | flag::INVITED) != 0;
+        if inward { direction.reversed() } else { direction }
     }
 
     /// Notes that the other side has answered.
@@ -249,6 +273,40 @@ pub fn insert_mapping(endpoint: &Endpoint, mapping: &Mapping) -> Result<(), Refu
 pub fn remove_mapping(endpoint: &Endpoint) {
     // There is nothing to remove where two removers meet, and nothing to do about it.
     let _ = MAPPINGS.remove(endpoint);
+}
+
+/// Whether the mapping's owner has a flow to that address.
+#[inline(always)]
+#[must_use]
+pub fn is_peer(peer: &Peer) -> bool {
+    PEERS.get_ptr(peer).is_some()
+}
+
+/// One more flow of a mapping to that address.
+#[inline(always)]
+pub fn add_peer(peer: &Peer) {
+    if let Some(flows) = peer_flows(peer) {
+        flows.increment();
+    } else {
+        // Where two CPUs meet, one flow goes uncounted, and the address is shut out a flow too
+        // early; where there is no room, it is not let in.
+        let _ = PEERS.insert(peer, PeerFlows { flows: 1 }, u64::from(BPF_NOEXIST));
+    }
+}
+
+/// One flow fewer.
+#[inline(always)]
+pub fn remove_peer(peer: &Peer) {
+    if peer_flows(peer).is_some_and(|flows| flows.decrement() <= 1) {
+        let _ = PEERS.remove(peer);
+    }
+}
+
+#[inline(always)]
+fn peer_flows(peer: &Peer) -> Option<&'static Atomic32> {
+    let flows: *const PeerFlows = PEERS.get_ptr(peer)?;
+    // SAFETY: a live map value, only ever changed atomically.
+    Some(unsafe { &*flows.cast::<Atomic32>() })
 }
 
 /// Joins the expiry queue.

@@ -92,6 +92,21 @@ impl Frame {
         unsafe { (*self.skb()).ingress_ifindex }
     }
 
+    /// A mark that travels with the packet through this host's kernel (`skb->tc_index`).
+    #[inline(always)]
+    #[must_use]
+    pub fn mark(&self) -> u16 {
+        // SAFETY: as in `device`.
+        unsafe { (*self.skb()).tc_index as u16 }
+    }
+
+    /// Marks the packet.
+    #[inline(always)]
+    pub fn set_mark(&mut self, mark: u16) {
+        // SAFETY: as in `device`; the verifier lets this field be written.
+        unsafe { (*self.skb()).tc_index = mark.into() }
+    }
+
     /// EtherType, the tag that travels beside the frame skipped.
     #[inline(always)]
     #[must_use]

@@ -58,6 +58,13 @@ pub fn source(addr: Ipv4) -> Option<&'static Source> {
     SOURCES.get(&Key::new(32, addr))
 }
 
+/// Interface index of the uplink that has this outside address.
+#[inline(always)]
+#[must_use]
+pub fn outside_link(number: u8) -> Option<u32> {
+    OUTSIDES.get(number.into()).map(|outside| outside.link)
+}
+
 /// The outside address with this number.
 #[inline(always)]
 #[must_use]

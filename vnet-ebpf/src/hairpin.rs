@@ -1,0 +1,179 @@
+//! An inside host reaches another one by its outside address (RFC 4787 REQ-9).
+//!
+//! The packet is for this host as far as routing knows, so it is met where it comes in: there its
+//! destination becomes the inside one, and the kernel routes it as it would route any other between
+//! two inside hosts. Where it leaves for its destination, its source becomes the sender's outside
+//! endpoint. A mark on the packet ties both together: what the two hosts say to each other by their
+//! inside addresses is not touched, though it may have the very same tuple. Filtering is about
+//! outside: who is inside is let in.
+
+use vnet_common::{
+    Ipv4,
+    account::Reason,
+    flow::{FlowKey, flag},
+    tcp::State,
+    translate::{Endpoint, pool},
+};
+
+use crate::{
+    flow, inbound,
+    kernel::{
+        desk::desk,
+        flows::{Entry, mapping},
+        frame::{Frame, Skb},
+        maps,
+        ports::Slot,
+        socket::{self, Socket},
+    },
+    open,
+    opening::Opening,
+    packet::{Kind, Packet},
+    policy,
+    quote::{self, End},
+    rewrite::{self, Target},
+};
+
+/// What of the mark says that it is ours; the rest is the number of the sender's outside address.
+/// (`skb->tc_index`: the mark that firewalls see belongs to the user.)
+const MARK: u16 = 0x5600;
+
+/// Translates the destination of a packet of a known flow, and marks it.
+#[inline(always)]
+pub fn enter(frame: &mut Frame, packet: &Packet, entry: &Entry) -> Result<Reason, Reason> {
+    let key = &packet.key;
+    let target = Target { saddr: key.saddr, sport: key.sport, ..entry.target() };
+    flow::count(frame, packet, *entry, entry.direction());
+    rewrite::apply(frame, packet, &target)?;
+    frame.set_mark(MARK | u16::from(entry.outside()));
+    Ok(Reason::Hairpin)
+}
+
+/// Number of the sender's outside address, on a packet that was marked on its way in.
+#[inline(always)]
+#[must_use]
+pub fn marked(frame: &Frame) -> Option<u8> {
+    let mark = frame.mark();
+    (mark & 0xff00 == MARK).then_some(mark as u8)
+}
+
+/// Translates the source of a marked packet: to the sender's outside endpoint.
+#[inline(always)]
+pub fn leave(frame: &mut Frame, packet: &Packet, outside: u8) -> Result<Reason, Reason> {
+    let key = &packet.key;
+    let addr = maps::outside(outside).ok_or(Reason::HairpinLost)?;
+    if packet.kind == Kind::Error {
+        rewrite::addresses(frame, packet.l3, addr, key.daddr)?;
+        return Ok(Reason::HairpinOut);
+    }
+    let sender = Endpoint { addr: key.saddr, port: key.sport, proto: key.proto, outside };
+    let sport = mapping(&sender).ok_or(Reason::HairpinLost)?.port;
+    let target = Target { saddr: addr, daddr: key.daddr, sport, dport: key.dport };
+    rewrite::apply(frame, packet, &target)?;
+    Ok(Reason::HairpinOut)
+}
+
+/// Decides about a packet of no known flow that came in from inside: one for an outside endpoint
+/// that an inside host holds opens a connection to it.
+#[inline(always)]
+pub fn decide(frame: &Frame) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let packet = &desk.packet;
+    let Some(number) = inbound::outside(packet.key.daddr) else { return Reason::Inside as u32 };
+    if packet.kind == Kind::Error {
+        return vnet_hairpin_error(frame.skb());
+    }
+    let state = match packet.kind {
+        Kind::Tcp if packet.segment.opens() => State::SynSent,
+        Kind::Udp => State::Unreplied,
+        Kind::Tcp
+        | Kind::Query
+        | Kind::Reply
+        | Kind::Error
+        | Kind::OtherIcmp
+        | Kind::Fragment
+        | Kind::Other => return Reason::Inside as u32,
+    };
+    let Some((daddr, dport)) = receiver(frame, &packet.key, number) else {
+        return Reason::Inside as u32;
+    };
+    let Some(link) = maps::outside_link(number).and_then(maps::link) else {
+        return Reason::Inside as u32;
+    };
+    let Some(config) = maps::config() else { return Reason::Unmanaged as u32 };
+    match policy::opening(&packet.key, link, state, config) {
+        Ok(opening) => {
+            let other = number;
+            desk.opening = Opening { daddr, dport, other, flags: flag::HAIRPIN, ..opening };
+            open::hairpin(frame)
+        }
+        Err(reason) => reason as u32,
+    }
+}
+
+/// The inside endpoint that holds the outside one.
+#[inline(always)]
+fn receiver(frame: &Frame, key: &FlowKey, number: u8) -> Option<(Ipv4, u16)> {
+    let slot = Slot::find(pool::number(number, key.proto)?, key.dport)?;
+    let free = slot.held() && !slot.of_host() && socket::receiver(frame, key) == Socket::None;
+    free.then(|| slot.holder())
+}
+
+/// An ICMP error from inside to an outside address: about a packet that came to its sender from
+/// there. The quoted packet becomes what the one who gets the error has sent.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_hairpin_error(skb: Skb) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    error(&mut frame, &desk.packet).unwrap_or_else(|reason| reason) as u32
+}
+
+#[inline(always)]
+fn error(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
+    let mut quote = quote::read(frame, packet, End::Source).ok_or(Reason::Inside)?;
+    let entry = Entry::find(&quote.key.reversed()).filter(Entry::hairpin).ok_or(Reason::Inside)?;
+    let target = entry.target();
+    quote::rewrite(frame, packet, &quote, End::Source, target.daddr, target.dport)?;
+    (quote.key.saddr, quote.key.sport) = (target.daddr, target.dport);
+    quote::rewrite(frame, packet, &quote, End::Destination, target.saddr, target.sport)?;
+    rewrite::addresses(frame, packet.l3, packet.key.saddr, target.daddr)?;
+    frame.set_mark(MARK | u16::from(entry.outside()));
+    Ok(Reason::Hairpin)
+}
+
+/// An ICMP error that this host itself sends to an inside host: about a packet whose destination it
+/// had translated, which the sender knows by its outside endpoint.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_hairpin_own_error(skb: Skb) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    own_error(&mut frame, &desk.packet).unwrap_or_else(|reason| reason) as u32
+}
+
+#[inline(always)]
+fn own_error(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
+    let quote = quote::read(frame, packet, End::Source).ok_or(Reason::Inside)?;
+    for outside in 0..TRIED {
+        let Some((addr, port)) = sent_to(&quote.key, outside) else { continue };
+        quote::rewrite(frame, packet, &quote, End::Destination, addr, port)?;
+        return Ok(Reason::Hairpin);
+    }
+    Err(Reason::Inside)
+}
+
+/// Outside addresses that an own error is tried with.
+const TRIED: u8 = 8;
+
+/// The outside endpoint that the sender of a packet (as translated on its way in) has sent it to, if
+/// it is one of this outside address.
+#[inline(always)]
+fn sent_to(key: &FlowKey, outside: u8) -> Option<(Ipv4, u16)> {
+    let receiver = Endpoint { addr: key.daddr, port: key.dport, proto: key.proto, outside };
+    let held = mapping(&receiver)?;
+    let sent = FlowKey { daddr: held.addr, dport: held.port, ..*key };
+    Entry::find(&sent).filter(Entry::hairpin)?;
+    Some((held.addr, held.port))
+}
