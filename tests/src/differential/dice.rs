@@ -35,6 +35,11 @@ impl Dice {
         u8::try_from(self.below(u32::from(limit))).unwrap_or(0)
     }
 
+    /// Any byte.
+    pub fn byte(&mut self) -> u8 {
+        self.next().to_be_bytes()[0]
+    }
+
     /// Yes in one of `times` cases.
     pub fn one_in(&mut self, times: u32) -> bool {
         self.below(times) == 0

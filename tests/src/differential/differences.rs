@@ -19,10 +19,32 @@ pub struct Difference {
     pub nft: &'static [Verdict],
     /// About which packets.
     pub about: fn(&Case<'_>) -> bool,
-    /// What follows in the sequence can still be compared.
-    pub goes_on: bool,
+    /// Whether what follows in the sequence can still be compared.
+    pub after: After,
     /// It goes when vnet can do what it cannot yet.
     pub temporary: bool,
+}
+
+/// What the routers know after they have treated a packet differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The same.
+    Same,
+    /// The same where both knew the conversation before, and it has no state but being known.
+    SameIfKnown,
+    /// Not the same.
+    Parted,
+}
+
+impl Difference {
+    /// Whether the routers are in different states after this case.
+    pub fn parts(&self, case: &Case<'_>) -> bool {
+        match self.after {
+            After::Same => false,
+            After::SameIfKnown => !case.known || is_tcp(case),
+            After::Parted => true,
+        }
+    }
 }
 
 /// A packet that the two treated differently.
@@ -53,7 +75,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Leaked],
         about: |case| case.step.way == Way::Out && is_unusual(case),
-        goes_on: true,
+        after: After::Same,
         temporary: false,
     },
     Difference {
@@ -65,7 +87,7 @@ pub const DIFFERENCES: &[Difference] = &[
         about: |case| {
             case.step.kind == Kind::Udp && case.step.has(|q| matches!(q, Quirk::Short(_)))
         },
-        goes_on: false,
+        after: After::SameIfKnown,
         temporary: false,
     },
     Difference {
@@ -79,7 +101,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let damaged = |q: &Quirk| matches!(q, Quirk::BadSum | Quirk::Flip(_) | Quirk::Short(_));
             case.step.has(damaged)
         },
-        goes_on: false,
+        after: After::SameIfKnown,
         temporary: false,
     },
     Difference {
@@ -90,7 +112,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Translated, Answered],
         nft: &[Leaked, Answered, Nothing],
         about: |case| is_tcp(case) && !case.facts.orderly,
-        goes_on: false,
+        after: After::Parted,
         temporary: false,
     },
     Difference {
@@ -101,7 +123,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Answered],
         about: |case| case.step.way == Way::In && case.mapped && !case.known,
-        goes_on: true,
+        after: After::Same,
         temporary: false,
     },
     Difference {
@@ -112,7 +134,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Translated, Answered],
         about: |case| case.step.way == Way::In && case.shared,
-        goes_on: false,
+        after: After::Parted,
         temporary: false,
     },
     Difference {
@@ -122,7 +144,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Translated],
         about: |case| matches!(case.step.kind, Kind::Error(IcmpKind { kind: 4, .. }, _)),
-        goes_on: true,
+        after: After::Same,
         temporary: false,
     },
     Difference {
@@ -132,7 +154,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Answered],
         nft: &[Answered, Nothing],
         about: |case| case.step.fragments().is_some(),
-        goes_on: true,
+        after: After::Same,
         temporary: false,
     },
     Difference {
@@ -145,7 +167,7 @@ pub const DIFFERENCES: &[Difference] = &[
             matches!(case.step.kind, Kind::Error(_, About::Tcp))
                 && case.step.has(|quirk| matches!(quirk, Quirk::Quote(18 | 19)))
         },
-        goes_on: true,
+        after: After::Same,
         temporary: false,
     },
     Difference {
@@ -154,7 +176,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Translated],
         about: |case| matches!(case.step.kind, Kind::Icmp(_)),
-        goes_on: false,
+        after: After::Parted,
         temporary: true,
     },
     Difference {
@@ -166,7 +188,7 @@ pub const DIFFERENCES: &[Difference] = &[
             let protocol = case.frame.get(23).map(|byte| Protocol(*byte));
             !matches!(protocol, Some(Protocol::TCP | Protocol::UDP | Protocol::ICMP))
         },
-        goes_on: false,
+        after: After::Parted,
         temporary: true,
     },
     Difference {
@@ -176,7 +198,7 @@ pub const DIFFERENCES: &[Difference] = &[
         vnet: &[Nothing],
         nft: &[Translated, Leaked, Answered],
         about: is_cut,
-        goes_on: false,
+        after: After::SameIfKnown,
         temporary: true,
     },
 ];

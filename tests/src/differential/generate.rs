@@ -92,9 +92,9 @@ fn chaos(dice: &mut Dice) -> Sequence {
     (0..count)
         .map(|_| {
             let flags = TcpFlags(if dice.one_in(4) {
-                dice.small(64)
+                dice.byte()
             } else {
-                dice.pick(&[0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14])
+                dice.pick(&[0x02, 0xc2, 0x12, 0x52, 0x10, 0x18, 0x11, 0x04, 0x14])
             });
             let way = dice.pick(&[Way::Out, Way::In]);
             let talk = if dice.one_in(4) { other } else { one };
@@ -191,7 +191,7 @@ fn anything(dice: &mut Dice) -> Sequence {
         let talk = if dice.one_in(4) { wide_talk(dice) } else { talk(dice) };
         let way = dice.pick(&[Way::Out, Way::Out, Way::In]);
         let kind = match dice.below(8) {
-            0 => Kind::Tcp(TcpFlags(dice.small(64))),
+            0 => Kind::Tcp(TcpFlags(dice.byte())),
             1 => Kind::Tcp(SYN),
             2 => Kind::Udp,
             3 => Kind::Ping,

@@ -35,6 +35,11 @@ impl Kept {
         if kept.steps.is_empty() { Err("there is no packet in it".to_owned()) } else { Ok(kept) }
     }
 
+    /// Whether it must show the difference of this name.
+    pub fn shows(&self, name: &str) -> bool {
+        self.wanted.iter().flatten().any(|wanted| wanted.name == name)
+    }
+
     /// What is not as the file says.
     pub fn judge(&self, trial: &Trial) -> Vec<String> {
         let pairs = trial.steps.iter().zip(&self.wanted);

@@ -118,12 +118,15 @@ fn name_inside(packet: &mut [u8], end: End, verdict: Verdict, ends: &Ends, mappi
     if ip::address(packet, end) != Some(OUTSIDE) {
         return;
     }
-    let ours = ip::port(packet, end).zip(ip::space(packet));
-    let Some(((port, space), remote)) = ours.zip(ip::endpoint(packet, end.other())) else { return };
-    let inside = match verdict {
+    let port = ip::port(packet, end);
+    let inside = match (verdict, port.zip(ip::space(packet)).zip(ip::endpoint(packet, end.other())))
+    {
+        // Only an address is there to be named: a later fragment, an error, another protocol.
+        (Verdict::Translated, _) if port.is_none() => Some(ends.inside),
         // The port it was sent to, whosever it is.
-        Verdict::Answered => (port == ends.outside.port()).then_some(ends.inside),
-        _ => mappings.holder(space, port, remote),
+        (Verdict::Answered, _) => (port == Some(ends.outside.port())).then_some(ends.inside),
+        (_, Some(((port, space), remote))) => mappings.holder(space, port, remote),
+        (_, None) => None,
     };
     if let Some(inside) = inside {
         ip::set(packet, end, inside);
@@ -142,8 +145,8 @@ pub fn expected(step: &Step, sent: &[Vec<u8>], ends: &Ends) -> Option<Heard> {
     ip::set_half(bytes, 8, u16::from_be_bytes([ttl, protocol]));
     let error = matches!(step.kind, Kind::Error(..));
     match step.way {
-        // Who inside sends an error is not told: it comes from the outside address.
-        Way::Out if error => ip::set(bytes, End::Source, ends.outside),
+        // Who inside sends an error is not told.
+        Way::Out if error => ip::set(bytes, End::Source, ends.inside),
         // The name of the outside end, put back where it was compared, is the inside end.
         Way::Out => {}
         Way::In => {

@@ -15,13 +15,16 @@ use crate::packet::{IcmpKind, TcpFlags};
 
 const FIRST_HOST: u8 = b'a';
 const FIRST_SERVER: u8 = b'w';
-const FLAGS: [(TcpFlags, char); 6] = [
+/// As tcpdump writes them.
+const FLAGS: [(TcpFlags, char); 8] = [
     (TcpFlags::FIN, 'F'),
     (TcpFlags::SYN, 'S'),
     (TcpFlags::RST, 'R'),
     (TcpFlags::PSH, 'P'),
     (TcpFlags::URG, 'U'),
     (TcpFlags::ACK, '.'),
+    (TcpFlags(0x40), 'E'),
+    (TcpFlags(0x80), 'W'),
 ];
 const ORDERS: [(Order, &str); 6] = [
     (Order::Straight, "straight"),

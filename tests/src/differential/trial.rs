@@ -19,6 +19,8 @@ pub struct Trial {
     /// In vnet's lab and in that of nftables.
     mappings: [Mappings; 2],
     pending: Option<Pending>,
+    /// The labs are in different states.
+    parted: bool,
     /// What was compared, step by step.
     pub steps: Vec<Compared>,
 }
@@ -63,7 +65,7 @@ impl Trial {
     /// A sequence that is about to be sent.
     pub fn new(slot: u32, sequence: Sequence) -> Self {
         let (history, mappings) = (History::default(), Default::default());
-        Self { slot, sequence, history, mappings, pending: None, steps: Vec::new() }
+        Self { slot, sequence, history, mappings, pending: None, parted: false, steps: Vec::new() }
     }
 
     /// The sequence.
@@ -140,15 +142,13 @@ impl Trial {
         };
         let finding = match promise {
             Err(why) => Finding::Fault(why),
-            Ok(()) if self.has_parted() => Finding::NotCompared,
+            Ok(()) if self.parted => Finding::NotCompared,
             Ok(()) => compare(&case, &outcomes),
         };
+        if let Finding::Differs(difference) = finding {
+            self.parted |= difference.parts(&case);
+        }
         self.steps.push(Compared { step, sent, outcomes, finding });
-    }
-
-    /// Whether the labs are in different states.
-    fn has_parted(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.finding, Finding::Differs(d) if !d.goes_on))
     }
 }
 
@@ -174,7 +174,9 @@ fn promises(
     outcome: &Outcome,
     rig: &mut Rig,
 ) -> Result<(), String> {
+    let whole = step.fragments().is_none_or(|(_, order)| order.is_complete());
     if outcome.verdict == Verdict::Translated
+        && whole
         && outcome.packets.first() != expected(step, sent, ends).as_ref()
     {
         return Err("more than NAT changes was changed".to_owned());

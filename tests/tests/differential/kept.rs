@@ -29,11 +29,16 @@ fn every_kept_case_is_as_its_file_says() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// All cases, or the one that is asked for.
+/// All cases, or only the one that is asked for.
 fn files() -> Vec<PathBuf> {
     if let Some(one) = std::env::var_os("VNET_DIFFERENTIAL_CASE") {
         return vec![one.into()];
     }
+    cases()
+}
+
+/// All cases.
+pub(crate) fn cases() -> Vec<PathBuf> {
     let all = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/differential/cases");
     let entries = fs::read_dir(&all).unwrap_or_else(|e| panic!("{}: {e}", all.display()));
     let mut files: Vec<_> =
@@ -42,7 +47,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn read(path: PathBuf) -> (String, Kept) {
+pub(crate) fn read(path: PathBuf) -> (String, Kept) {
     let name = path.display().to_string();
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
     let kept = Kept::read(&text).unwrap_or_else(|why| panic!("{name}: {why}"));

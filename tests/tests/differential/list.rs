@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use vnet_tests::differential::differences::{DIFFERENCES, rows};
+use vnet_tests::differential::kept::Kept;
+
+use crate::kept::{cases, read};
 
 const PAGE: &str = include_str!("differences.md");
 
@@ -22,5 +25,14 @@ fn every_difference_has_a_name_of_its_own_and_a_reason() {
     for difference in DIFFERENCES {
         let sentence = difference.reason.ends_with('.') && !difference.reason.contains("  ");
         assert!(sentence, "{}: {}", difference.name, difference.reason);
+    }
+}
+
+#[test]
+fn every_difference_that_stays_is_shown_by_a_case() {
+    let cases: Vec<Kept> = cases().into_iter().map(|path| read(path).1).collect();
+    for difference in DIFFERENCES.iter().filter(|difference| !difference.temporary) {
+        let shown = cases.iter().any(|case| case.shows(difference.name));
+        assert!(shown, "no case shows `{}`: is it still true?", difference.name);
     }
 }
