@@ -152,6 +152,9 @@ pub mod role {
     pub const UPLINK: u32 = 1;
     /// Traffic that came in here is from inside.
     pub const INSIDE: u32 = 2;
+    /// Inside hosts may come in here, and who does is one only if `sources` says so: the programs
+    /// are attached for what inside hosts say to each other by an outside address.
+    pub const HOOKED: u32 = 4;
 }
 
 /// Bits of [`Link::flags`].

@@ -9,6 +9,7 @@ mod bpffs;
 mod detach;
 mod foreign;
 mod help;
+mod hooked;
 mod in_place;
 mod killed;
 mod refusal;

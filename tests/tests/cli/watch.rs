@@ -68,7 +68,10 @@ fn the_log_tells_every_decision() {
             break line;
         }
     };
-    let row: Value = serde_json::from_str(&line).expect("a line is JSON");
+    let first: Value = serde_json::from_str(&line).expect("a line is JSON");
+    // It comes in by one device and leaves by the other.
+    assert_eq!((&first["reason"], &first["hook"]), (&"inside".into(), &"in".into()), "{first}");
+    let row = next(&lines);
     assert_eq!((&row["reason"], &row["hook"]), (&"nat_out".into(), &"out".into()), "{row}");
     assert_eq!((&row["src"], &row["dst"]), (&"10.0.0.2:4000".into(), &"198.51.100.2:5000".into()));
     assert_eq!(row["ifname"], "up0");

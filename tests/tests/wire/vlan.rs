@@ -66,7 +66,7 @@ fn a_tagged_frame_passes_the_uplink_untouched() {
             from.send(&frame);
             hears(to, &frame, way);
             let moved = Counters::of(lab).since(&before);
-            assert_eq!(moved.get("vlan"), Some(&1), "{way}: {moved:?}");
+            assert_eq!(moved.get("vlan"), Some(&2), "on both devices, {way}: {moved:?}");
         }
     }
     assert_eq!(lab.flows().len(), 1, "a tag makes no flow");

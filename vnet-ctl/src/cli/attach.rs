@@ -19,6 +19,10 @@ Attaching again with the same words changes nothing; with others it changes the 
 in place, and connections live on. What is not said is the default again, so give all of your
 options each time; what changed is printed. Attaching after a crash repairs.
 
+Devices that inside hosts come in by get the programs too: those that --inside names, and, found by
+themselves, those that are up and have an address of an --inside prefix (any IPv4 address, when
+everybody is inside). Devices that come later are found by the next attach.
+
 Instances are named per host, not per network namespace: where several namespaces translate, give
 each its own --instance.";
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::netlink::Netlink;
 use crate::proc::privilege::Capabilities;
-use crate::reconcile::{Error, observe};
+use crate::reconcile::{Error, Scope, observe};
 use crate::{bpf, view};
 
 /// How a check went.
@@ -66,9 +66,7 @@ pub async fn examine() -> Result<Vec<Check>, Error> {
     bpf::reach()?;
     checks.extend(kernel::checks());
     let netlink = Netlink::open()?;
-    let names: Vec<_> = netlink.devices().await?.into_values().map(|device| device.name).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let seen = observe(&netlink, &names).await?;
+    let seen = observe(&netlink, Scope::All).await?;
     checks.extend(host::checks(&seen.host));
     checks.extend(conflict::checks(&seen));
     for row in view::status(None).await? {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::TryStreamExt as _;
+use ipnet::Ipv4Net;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
 use super::{Doing as _, Error, Netlink};
@@ -25,13 +28,14 @@ impl Netlink {
         let links = self.handle.link().get().execute();
         let links: Vec<_> = links.try_collect().await.doing(|| "list devices".to_owned())?;
         let mut devices: BTreeMap<_, _> =
-            links.iter().map(|link| (link.header.index, device(link))).collect();
+            links.iter().map(|link| (link.header.index, device(link, &links))).collect();
         let addresses = self.handle.address().get().execute();
         let addresses: Vec<_> =
             addresses.try_collect().await.doing(|| "list addresses".to_owned())?;
         for message in &addresses {
             let Some(device) = devices.get_mut(&message.header.index) else { continue };
             device.addresses.extend(address(message));
+            device.networks.extend(network(message));
         }
         Ok(devices)
     }
@@ -54,7 +58,7 @@ impl Netlink {
                 filters.extend(self.filters(index, hook).await?);
             }
         }
-        Ok(Tc { qdisc, filters, tcx: Vec::new() })
+        Ok(Tc { qdisc, filters, ..Tc::default() })
     }
 
     async fn filters(&self, index: u32, hook: Hook) -> Result<Vec<Filter>, Error> {
@@ -76,12 +80,38 @@ fn first<'a, A, T: 'a>(attributes: &'a [A], pick: impl Fn(&'a A) -> Option<T>) -
     attributes.iter().find_map(pick)
 }
 
-fn device(message: &LinkMessage) -> Device {
+fn device(message: &LinkMessage, all: &[LinkMessage]) -> Device {
     let name = first(&message.attributes, |attribute| {
         if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None }
     });
     let header = header(message.header.link_layer_type);
-    Device { name: name.unwrap_or_default(), header, addresses: Vec::new() }
+    Device {
+        name: name.unwrap_or_default(),
+        header,
+        enters: enters(message, all),
+        ..Device::default()
+    }
+}
+
+/// Whether what the device receives is given to this host's IP. A port of a bridge or a bond gives
+/// it to that; one of a VRF keeps it.
+fn enters(message: &LinkMessage, all: &[LinkMessage]) -> bool {
+    let flags = message.header.flags;
+    let master = first(&message.attributes, |attribute| {
+        if let LinkAttribute::Controller(index) = attribute { Some(*index) } else { None }
+    });
+    let master = master.and_then(|index| all.iter().find(|link| link.header.index == index));
+    flags.contains(LinkFlags::Up)
+        && !flags.contains(LinkFlags::Loopback)
+        && !is_vrf(message)
+        && master.is_none_or(is_vrf)
+}
+
+fn is_vrf(message: &LinkMessage) -> bool {
+    let infos = first(&message.attributes, |attribute| {
+        if let LinkAttribute::LinkInfo(infos) = attribute { Some(infos.as_slice()) } else { None }
+    });
+    infos.unwrap_or_default().contains(&LinkInfo::Kind(InfoKind::Vrf))
 }
 
 /// Bytes of link header of devices with that kind of link layer; `None` when it is not known.
@@ -110,6 +140,14 @@ fn address(message: &AddressMessage) -> Option<(Ipv4Addr, bool)> {
         if let AddressAttribute::Local(IpAddr::V4(own)) = attribute { Some(*own) } else { None }
     });
     local.map(|own| (own, message.header.scope == AddressScope::Universe))
+}
+
+/// The network an address is in: that of the other end, where there is one.
+fn network(message: &AddressMessage) -> Option<Ipv4Net> {
+    let address = first(&message.attributes, |attribute| {
+        if let AddressAttribute::Address(IpAddr::V4(one)) = attribute { Some(*one) } else { None }
+    });
+    Some(Ipv4Net::new(address?, message.header.prefix_len).ok()?.trunc())
 }
 
 fn kind(message: &TcMessage) -> &str {

@@ -110,6 +110,9 @@ impl fmt::Display for LinkWords<'_> {
         if link.roles & role::INSIDE != 0 {
             write!(f, ", inside")?;
         }
+        if link.roles & role::HOOKED != 0 {
+            write!(f, ", inside hosts come in by it")?;
+        }
         Ok(())
     }
 }

@@ -3,8 +3,9 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
-use vnet_common::policy::{Source, link_flag, source};
+use vnet_common::policy::{Source, link_flag, role, source};
 
 use super::*;
 use crate::spec::{Attach, Hook, Words};
@@ -13,8 +14,9 @@ use crate::state::{Device, Found, Host, IP_FORWARD, Instance, Programs, Running,
 const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2 };
 
 fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
-    let addresses = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
-    Device { name: name.to_owned(), header: Some(14), addresses }
+    let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
+    let networks = addresses.iter().map(|(own, _)| Ipv4Net::new_assert(*own, 24).trunc()).collect();
+    Device { name: name.to_owned(), header: Some(14), addresses, networks, enters: true }
 }
 
 fn host(tcx: bool, forward: i32, lan_forward: i32) -> Host {
@@ -101,12 +103,16 @@ fn an_inside_device_comes_and_goes() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words { inside: vec!["lan0".into()], ..Words::default() }));
     assert_eq!(world.instance.as_ref().unwrap().hooks.len(), 4);
-    let plan = settle(&mut world, &wish(Words::default()));
+    // By itself it is found where everybody is inside, or whoever has its network.
+    let elsewhere = wish(Words { inside: vec!["172.16.0.0/12".into()], ..Words::default() });
+    let plan = settle(&mut world, &elsewhere);
     let put = position(&plan, |step| matches!(step, Step::PutSource(..)));
     let detach = position(&plan, |step| matches!(step, Step::Detach(3, ..)));
     let drop = position(&plan, |step| matches!(step, Step::DropLink(3)));
     assert!(put < detach && detach < drop);
-    assert_eq!(world.instance.unwrap().hooks.len(), 2);
+    assert_eq!(world.instance.as_ref().unwrap().hooks.len(), 2);
+    settle(&mut world, &wish(Words::default()));
+    assert_eq!(world.instance.unwrap().links[&3].roles, role::HOOKED);
 }
 
 #[test]

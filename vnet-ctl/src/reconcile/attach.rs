@@ -2,7 +2,7 @@
 
 use super::apply::{Executor, Report};
 use super::error::Error;
-use super::observe::{Seen, observe};
+use super::observe::{Scope, Seen, observe};
 use super::trap::Trap;
 use crate::bpf::{self, Calm, Loaded, Lock, Pins, Sizes};
 use crate::exit::Exit;
@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
 use crate::proc::privilege;
-use crate::spec::{Attach, Inside};
+use crate::spec::Attach;
 use crate::state::{self, Found, Host, Instance, Life, Programs};
 
 /// Makes what the wish says; with `dry_run` only says what it would do.
@@ -60,12 +60,7 @@ fn named(error: Error) -> Error {
 }
 
 async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
-    let inside = wish.inside.iter().filter_map(|inside| match inside {
-        Inside::Device(name) => Some(name.as_str()),
-        Inside::Net(_) => None,
-    });
-    let devices: Vec<_> = std::iter::once(wish.uplink.as_str()).chain(inside).collect();
-    observe(netlink, &devices).await
+    observe(netlink, Scope::Wish(wish)).await
 }
 
 /// Everything that speaks against the wish.
@@ -119,17 +114,20 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
     }
-    let plan = next(wish, &seen, &mut report)?;
-    let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
-    executor.run(&plan, &mut trap).await?;
-    let settled = plan.steps.is_empty();
-    report.add(plan);
-    if !settled {
-        let left = next(wish, &look(netlink, wish).await?, &mut Report::default())?;
-        if let Some(step) = left.steps.first() {
+    let mut plan = next(wish, &seen, &mut report)?;
+    while !plan.steps.is_empty() {
+        let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
+        executor.run(&plan, &mut trap).await?;
+        report.add(plan);
+        let before = state::hooked(wish, &seen.host);
+        seen = look(netlink, wish).await?;
+        plan = next(wish, &seen, &mut Report::default())?;
+        let same = state::hooked(wish, &seen.host) == before;
+        if let (Some(step), true) = (plan.steps.first(), same) {
             return Err(Error::Unsettled(step.step.to_string()));
         }
     }
+    report.notes.extend(state::left_out(wish, &seen.host));
     Ok(report)
 }
 
@@ -173,6 +171,7 @@ fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
         let plan = next(wish, seen, &mut report)?;
         report.add(plan);
     }
+    report.notes.extend(state::left_out(wish, &seen.host));
     Ok(report)
 }
 

@@ -3,7 +3,7 @@
 use super::apply::{Executor, Report};
 use super::attach::heir;
 use super::error::Error;
-use super::observe::{Seen, observe};
+use super::observe::{Scope, Seen, observe};
 use super::trap::Trap;
 use crate::bpf::{self, Calm, Lock};
 use crate::fault::Fault;
@@ -45,10 +45,10 @@ pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
     let _calm = if dry_run { Some(Calm::wait()?) } else { None };
     let mut trap = Trap::set();
     let mut report = Report { applied: !dry_run, ..Report::default() };
-    let chosen = choose(target, &observe(&netlink, &[]).await?)?;
+    let chosen = choose(target, &observe(&netlink, Scope::Instances).await?)?;
     for name in &chosen {
         // Looked at anew each time: one removal may hand its sysctls to the next.
-        let seen = observe(&netlink, &[]).await?;
+        let seen = observe(&netlink, Scope::Instances).await?;
         let Some(found) = seen.instances.get(name).map(Found::instance) else { continue };
         let plan = plan::remove(found, &seen.host, heir(found, &seen));
         if !dry_run {

@@ -11,4 +11,4 @@ pub use apply::Report;
 pub use attach::attach;
 pub use detach::{Target, detach};
 pub use error::Error;
-pub use observe::{Seen, observe};
+pub use observe::{Scope, Seen, observe};

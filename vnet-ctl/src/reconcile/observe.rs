@@ -1,13 +1,14 @@
 //! Everything a decision needs to know, looked at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
 use crate::bpf::{self, Pinned};
 use crate::netlink::Netlink;
 use crate::proc::{namespace, sysctl::Sysctls};
-use crate::spec::{self, Hook};
-use crate::state::{Found, Host, Instance, Running, Tc, Way};
+use crate::spec::{self, Attach, Hook};
+use crate::state::{self, Found, Host, Instance, Life, Running, Tc, Way};
+use vnet_common::policy::link_flag;
 
 use super::error::Error;
 
@@ -23,12 +24,32 @@ pub struct Seen {
     pub instances: BTreeMap<spec::Instance, Found>,
 }
 
-/// Looks at the namespace, at every instance, and at the hooks of the named devices and of all
-/// devices of instances.
+/// Whose hooks are looked at, besides those of all devices of instances.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// Nobody else's.
+    Instances,
+    /// Those of devices that a wish may touch.
+    Wish(&'a Attach),
+    /// Those of every device.
+    All,
+}
+
+impl Scope<'_> {
+    fn devices(self, host: &Host) -> Vec<u32> {
+        match self {
+            Self::Instances => Vec::new(),
+            Self::Wish(wish) => state::touched(wish, host),
+            Self::All => host.devices.keys().copied().collect(),
+        }
+    }
+}
+
+/// Looks at the namespace, at every instance, and at the hooks of devices.
 ///
 /// # Errors
 /// When something cannot be looked at.
-pub async fn observe(netlink: &Netlink, devices: &[&str]) -> Result<Seen, Error> {
+pub async fn observe(netlink: &Netlink, scope: Scope<'_>) -> Result<Seen, Error> {
     let mut host = facts(netlink).await?;
     let mut pinned = BTreeMap::new();
     if bpf::is_mounted() {
@@ -40,17 +61,43 @@ pub async fn observe(netlink: &Netlink, devices: &[&str]) -> Result<Seen, Error>
     }
     let netns = host.netns;
     let here = pinned.values().map(|pinned| pinned.found.instance());
-    let managed = here.filter(|instance| instance.config.netns == netns);
-    let mut indexes: Vec<_> = managed.flat_map(|instance| instance.links.keys().copied()).collect();
-    indexes.extend(devices.iter().filter_map(|name| Some(host.by_name(name)?.0)));
+    let managed: Vec<_> = here.filter(|instance| instance.config.netns == netns).collect();
+    let mut indexes: BTreeSet<_> =
+        managed.iter().flat_map(|instance| instance.links.keys().copied()).collect();
+    indexes.extend(scope.devices(&host));
     for index in indexes {
         if let Some(device) = host.devices.get(&index) {
             let name = device.name.clone();
-            host.tc.insert(index, tc(netlink, index, &name, host.tcx).await?);
+            let mut tc = tc(netlink, index, &name, host.tcx).await?;
+            tc.ours = managed.iter().any(|instance| added_qdisc(instance, index));
+            host.tc.insert(index, tc);
         }
     }
     let instances = pinned.into_iter().map(|(name, pinned)| (name, with_filters(pinned, &host)));
-    Ok(Seen { instances: instances.collect(), host })
+    let mut seen = Seen { instances: instances.collect(), host };
+    seen.mark();
+    Ok(seen)
+}
+
+fn added_qdisc(instance: &Instance, index: u32) -> bool {
+    instance.links.get(&index).is_some_and(|link| link.flags & link_flag::CLSACT_OURS != 0)
+}
+
+impl Seen {
+    /// Notes in the host's facts which devices others use: other instances, and other people.
+    fn mark(&mut self) {
+        let Self { host, instances } = self;
+        let living = instances.values().map(Found::instance);
+        let living = living.filter(|instance| instance.life(host) == Life::Here);
+        let uplinks =
+            living.flat_map(|own| own.uplinks().map(|(index, _)| (index, own.name.clone())));
+        let uplinks = uplinks.collect();
+        let named =
+            host.tc.keys().filter_map(|index| Some((*index, &host.devices.get(index)?.name)));
+        let used = named.filter(|(_, name)| !state::foreign(name, host, instances).is_empty());
+        let foreign = used.map(|(index, _)| index).collect();
+        (host.uplinks, host.foreign) = (uplinks, foreign);
+    }
 }
 
 async fn facts(netlink: &Netlink) -> Result<Host, Error> {
@@ -60,9 +107,9 @@ async fn facts(netlink: &Netlink) -> Result<Host, Error> {
         netns: netns.map_err(|error| Error::io("identify the network namespace", error))?,
         namespaces: namespace::alive(),
         devices: netlink.devices().await?,
-        tc: BTreeMap::new(),
         sysctls: sysctls.map_err(|error| Error::io("read the forwarding sysctls", error))?,
         tcx: env::var_os(TCX_OFF).is_none_or(|value| value != "off") && bpf::has_tcx(),
+        ..Host::default()
     })
 }
 

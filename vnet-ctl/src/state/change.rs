@@ -1,5 +1,6 @@
 //! What an attach changes of an instance that runs, for people: one line for each difference.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
@@ -42,13 +43,14 @@ fn change(what: impl Into<String>, before: &str, after: &str) -> Change {
 }
 
 /// What `attach` has options for, always in the same order.
-fn settings(instance: &Instance) -> [(&'static str, String); 11] {
+fn settings(instance: &Instance) -> [(&'static str, String); 12] {
     let config = &instance.config;
     let seconds = |number: u32| format!("{number} s");
     [
         ("sources", sources(instance, source::TRANSLATE)),
         ("left alone", sources(instance, source::KEEP)),
-        ("inside devices", inside(instance)),
+        ("inside devices", devices(instance, role::INSIDE)),
+        ("devices hooked", devices(instance, role::HOOKED)),
         ("address", instance.address().as_ref().map(Ipv4Addr::to_string).unwrap_or_default()),
         ("ports", instance.ports().to_string()),
         ("timeout-udp", seconds(config.udp)),
@@ -65,9 +67,10 @@ fn sources(instance: &Instance, action: u32) -> String {
     listed(with.map(|(net, _)| net.to_string()))
 }
 
-fn inside(instance: &Instance) -> String {
-    let links = instance.links.values().filter(|link| link.roles & role::INSIDE != 0);
-    listed(links.map(|link| read_name(&link.name)))
+fn devices(instance: &Instance, role: u32) -> String {
+    let links = instance.links.values().filter(|link| link.roles & role != 0);
+    let names: BTreeSet<_> = links.map(|link| read_name(&link.name)).collect();
+    listed(names.into_iter())
 }
 
 fn listed(words: impl Iterator<Item = String>) -> String {

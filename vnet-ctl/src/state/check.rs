@@ -6,10 +6,11 @@ use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::Link;
 
 use super::host::{Filter, Host, TcxProgram};
+use super::inside::named;
 use super::instance::{Found, Instance};
 use super::life::Life;
 use crate::fault::Fault;
-use crate::spec::{self, Attach, Hook, Inside};
+use crate::spec::{self, Attach, Hook};
 
 /// Every collision of the wish with what is there.
 #[must_use]
@@ -26,19 +27,10 @@ pub fn check(
     for (name, found) in instances.iter().filter(|(name, _)| **name != wish.instance) {
         others(name, found.instance(), host, wish, wanted, &mut faults);
     }
-    for name in devices(wish) {
+    for name in named(wish) {
         faults.extend(foreign(name, host, instances));
     }
     faults
-}
-
-/// Names of all devices the wish touches.
-fn devices(wish: &Attach) -> impl Iterator<Item = &str> {
-    let inside = wish.inside.iter().filter_map(|inside| match inside {
-        Inside::Device(name) => Some(name.as_str()),
-        Inside::Net(_) => None,
-    });
-    std::iter::once(wish.uplink.as_str()).chain(inside)
 }
 
 /// Whether the instance of the wish's own name can become what is wished.
@@ -94,9 +86,9 @@ fn others(
     if other.life(host) != Life::Here || !other.runs(None) {
         return;
     }
-    for device in devices(wish) {
+    for device in named(wish) {
         let index = host.by_name(device).map(|(index, _)| index);
-        if index.is_some_and(|index| other.runs(Some(index))) {
+        if index.is_some_and(|index| other.claims(index) && other.runs(Some(index))) {
             let (device, instance) = (device.to_owned(), name.to_string());
             faults.push(Fault::OtherInstance { device, instance });
         }

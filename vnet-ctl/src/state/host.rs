@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use crate::spec::Hook;
+use ipnet::Ipv4Net;
+
+use crate::spec::{self, Hook};
 
 /// The sysctl without which nothing is forwarded.
 pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
@@ -15,7 +17,7 @@ pub fn conf_device(sysctl: &str) -> Option<&str> {
 }
 
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Its name now.
     pub name: String,
@@ -23,6 +25,11 @@ pub struct Device {
     pub header: Option<u32>,
     /// Its IPv4 addresses in the kernel's order, and whether their scope is global.
     pub addresses: Vec<(Ipv4Addr, bool)>,
+    /// The networks these are in (on point-to-point devices, the other end).
+    pub networks: Vec<Ipv4Net>,
+    /// Whether what it receives is given to this host's IP: it is up, is not the loopback, and is
+    /// no port of another device.
+    pub enters: bool,
 }
 
 impl Device {
@@ -73,6 +80,8 @@ pub struct TcxProgram {
 pub struct Tc {
     /// Kind of the qdisc on the handle that `clsact` needs, if there is one.
     pub qdisc: Option<String>,
+    /// Whether that qdisc was added by an instance of vnet, which may be another one.
+    pub ours: bool,
     /// Filters of that qdisc.
     pub filters: Vec<Filter>,
     /// TCX programs.
@@ -90,6 +99,10 @@ pub struct Host {
     pub devices: BTreeMap<u32, Device>,
     /// What sits on those devices.
     pub tc: BTreeMap<u32, Tc>,
+    /// Devices of those whose hooks somebody else uses.
+    pub foreign: BTreeSet<u32>,
+    /// Uplinks of the instances that live here.
+    pub uplinks: BTreeMap<u32, spec::Instance>,
     /// Its forwarding sysctls by dotted name.
     pub sysctls: BTreeMap<String, i32>,
     /// Whether the kernel has TCX.

@@ -68,11 +68,16 @@ impl Instance {
         }
     }
 
-    /// Its uplink.
+    /// Its uplinks.
+    pub fn uplinks(&self) -> impl Iterator<Item = (u32, &Link)> {
+        let found = self.links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0);
+        found.map(|(index, link)| (*index, link))
+    }
+
+    /// Its first uplink.
     #[must_use]
     pub fn uplink(&self) -> Option<(u32, &Link)> {
-        let found = self.links.iter().find(|(_, link)| link.roles & role::UPLINK != 0);
-        found.map(|(index, link)| (*index, link))
+        self.uplinks().next()
     }
 
     /// Its outside address.
@@ -94,6 +99,14 @@ impl Instance {
         let mut hooks =
             self.hooks.iter().filter(|((index, _), _)| on.is_none_or(|on| on == *index));
         hooks.any(|(_, running)| *running != Running::Gone)
+    }
+
+    /// Whether that device is its own: an uplink, or one that was named. Those found by themselves
+    /// it shares with other instances.
+    #[must_use]
+    pub fn claims(&self, index: u32) -> bool {
+        let own = role::UPLINK | role::INSIDE;
+        self.links.get(&index).is_some_and(|link| link.roles & own != 0)
     }
 
     /// Whether the hooks of a link are `clsact` filters.

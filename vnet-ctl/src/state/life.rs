@@ -68,7 +68,7 @@ mod tests {
     use crate::state::Device;
 
     fn host() -> Host {
-        let device = Device { name: "eth0".into(), header: Some(14), addresses: Vec::new() };
+        let device = Device { name: "eth0".into(), header: Some(14), ..Device::default() };
         let devices = BTreeMap::from([(2, device)]);
         Host { netns: 7, namespaces: [7, 8].into(), devices, ..Host::default() }
     }

@@ -4,6 +4,7 @@
 mod change;
 mod check;
 mod host;
+mod inside;
 mod instance;
 mod life;
 mod wanted;
@@ -12,6 +13,7 @@ mod way;
 pub use change::{Change, changes};
 pub use check::{check, elsewhere, foreign};
 pub use host::{Device, Filter, Host, IP_FORWARD, Tc, TcxProgram, conf_device};
+pub use inside::{hooked, left_out, touched};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};

@@ -1,16 +1,26 @@
 //! Wishes that cannot be are refused, with every reason.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
+use vnet_common::policy::role;
 
 use super::*;
 use crate::fault::Fault;
 use crate::spec::{self, Attach, Hook, Words};
 
 fn device(name: &str, header: Option<u32>, addresses: &[[u8; 4]]) -> Device {
-    let addresses = addresses.iter().map(|own| ((*own).into(), true)).collect();
-    Device { name: name.to_owned(), header, addresses }
+    let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
+    let networks = own_networks(&addresses);
+    Device { name: name.to_owned(), header, addresses, networks, enters: true }
+}
+
+/// A /24 around each address.
+fn own_networks(addresses: &[(Ipv4Addr, bool)]) -> Vec<Ipv4Net> {
+    let net = |(own, _): &(Ipv4Addr, bool)| Ipv4Net::new_assert(*own, 24).trunc();
+    addresses.iter().map(net).collect()
 }
 
 fn host() -> Host {
@@ -114,6 +124,71 @@ fn uplink_and_size_of_a_running_instance_are_fixed() {
     assert!(matches!(&faults[0], Fault::SecondUplink { uplink, .. } if uplink == "eth0"));
     assert!(matches!(faults[1], Fault::MaxFlows { found: 262_144, wanted: 99, .. }));
     assert_eq!(faults.len(), 2);
+}
+
+#[test]
+fn inside_hosts_come_in_by_devices_with_their_addresses() {
+    let mut host = host();
+    host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
+    host.devices.insert(6, device("lan2", Some(14), &[[10, 2, 0, 1], [192, 168, 1, 1]]));
+    host.devices.insert(7, Device { enters: false, ..device("port0", Some(14), &[[10, 3, 0, 1]]) });
+    host.devices.insert(8, device("up1", Some(14), &[[192, 0, 2, 9]]));
+    host.uplinks.insert(8, spec::Instance::parse("other").unwrap());
+    let found = |inside: &[&str]| {
+        let inside = inside.iter().map(|word| (*word).to_owned()).collect();
+        let wanted =
+            wanted(&wish(Words { inside, ..Words::default() }), &host, None, None).unwrap();
+        let hooked = wanted.links.iter().filter(|(_, link)| link.roles == role::HOOKED);
+        hooked.map(|(index, _)| *index).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), [5, 6], "no address, no port, nobody else's uplink");
+    assert_eq!(found(&["10.1.0.0/16"]), [5]);
+    assert_eq!(found(&["10.1.0.128/25", "192.168.0.0/16"]), [5, 6]);
+    assert_eq!(found(&["10.0.0.0/8", "lan1"]), [6], "what is named is inside itself");
+    assert_eq!(found(&["lan0"]), [0; 0], "who names devices means just those");
+    host.foreign.insert(5);
+    let everybody = wish(Words::default());
+    assert_eq!(hooked(&everybody, &host), [6]);
+    assert!(left_out(&everybody, &host)[0].contains("'lan1' is left alone"));
+}
+
+#[test]
+fn instances_share_devices_they_have_not_named() {
+    let mut host = host();
+    host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
+    host.devices.insert(6, device("up1", Some(14), &[[192, 0, 2, 9]]));
+    let words = Words { instance: "other".into(), nat: "up1".into(), ..Words::default() };
+    let other = wanted(&wish(words), &host, None, None).unwrap();
+    assert!(other.links.contains_key(&5));
+    let faults = |inside: &[&str]| {
+        let inside = inside.iter().map(|word| (*word).to_owned()).collect();
+        let words = Words { inside, ..Words::default() };
+        check(&wish(words), &host, &instances(whole(other.clone())), None)
+    };
+    assert_eq!(faults(&[]), []);
+    assert_eq!(faults(&["lan1"]), [], "a name is stronger");
+    assert!(matches!(faults(&["up1"]).as_slice(), [Fault::OtherInstance { .. }]));
+}
+
+#[test]
+fn filters_of_two_instances_on_one_device_have_handles_of_their_own() {
+    let mut host = Host { tcx: false, ..host() };
+    host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
+    let first = wanted(&wish(Words::default()), &host, None, None).unwrap().links[&5];
+    assert_eq!(first.filter_in, FILTER_HANDLE);
+    let filter = |hook: Hook| Filter {
+        hook,
+        priority: FILTER_PRIORITY,
+        handle: FILTER_HANDLE,
+        kind: "bpf".into(),
+        name: format!("vnet_{hook}"),
+        program: None,
+    };
+    let filters = Hook::ALL.map(filter).to_vec();
+    host.tc.insert(5, Tc { qdisc: Some("clsact".into()), ours: true, filters, ..Tc::default() });
+    let second = wanted(&wish(Words::default()), &host, None, None).unwrap().links[&5];
+    assert_eq!((second.filter_in, second.filter_out), (FILTER_HANDLE + 1, FILTER_HANDLE + 1));
+    assert_eq!(second.flags, first.flags, "the last one to go takes the qdisc along");
 }
 
 #[test]

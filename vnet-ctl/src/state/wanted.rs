@@ -1,20 +1,21 @@
 //! From a wish and the facts to the instance that is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role, source};
 
-use super::host::{Device, Host, IP_FORWARD, conf_device};
+use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
+use super::inside::hooked;
 use super::instance::{Instance, Programs, Running, write_name};
 use crate::fault::Fault;
 use crate::spec::{Attach, Hook, Inside, Ports};
 
 /// Priority of our filters where `clsact` is used.
 pub const FILTER_PRIORITY: u16 = 7;
-/// Handle of our filters where `clsact` is used.
+/// Handle of our filters where `clsact` is used, or the first of those of several instances.
 pub const FILTER_HANDLE: u32 = 0x766e;
 
 /// The instance the wish asks for, given what is there.
@@ -74,6 +75,12 @@ fn links(
         let flags = base.flags | link_flag::BY_NAME;
         links.insert(index, Link { roles: role::INSIDE, flags, ..base });
     }
+    for index in hooked(wish, host) {
+        if let Some(device) = host.devices.get(&index) {
+            let base = link(index, device, host, found);
+            links.insert(index, Link { roles: role::HOOKED, ..base });
+        }
+    }
     links
 }
 
@@ -117,16 +124,30 @@ fn link(index: u32, device: &Device, host: &Host, found: Option<&Instance>) -> L
     if host.tcx && !keeps_clsact {
         return base;
     }
-    let there = host.tc.get(&index).is_some_and(|tc| tc.qdisc.is_some());
-    let was_ours = before.is_some_and(|link| link.flags & link_flag::CLSACT_OURS != 0);
+    let tc = host.tc.get(&index);
+    let there = tc.is_some_and(|tc| tc.qdisc.is_some());
+    // The last instance that goes takes it along, whichever had added it.
+    let was_ours = tc.is_some_and(|tc| tc.ours)
+        || before.is_some_and(|link| link.flags & link_flag::CLSACT_OURS != 0);
     let ours = if was_ours || !there { link_flag::CLSACT_OURS } else { 0 };
+    let handle = match before {
+        Some(link) if keeps_clsact => link.filter_in,
+        Some(_) | None => free_handle(tc),
+    };
     Link {
         flags: link_flag::CLSACT | ours,
         filter_priority: u32::from(FILTER_PRIORITY),
-        filter_in: FILTER_HANDLE,
-        filter_out: FILTER_HANDLE,
+        filter_in: handle,
+        filter_out: handle,
         ..base
     }
+}
+
+/// The first handle that no filter on the device has: other instances may have theirs there.
+fn free_handle(tc: Option<&Tc>) -> u32 {
+    let filters = tc.map(|tc| tc.filters.as_slice()).unwrap_or_default();
+    let taken: BTreeSet<_> = filters.iter().map(|filter| filter.handle).collect();
+    (FILTER_HANDLE..).find(|handle| !taken.contains(handle)).unwrap_or(FILTER_HANDLE)
 }
 
 /// The outside addresses by their numbers.

@@ -25,7 +25,7 @@ use crate::bpf::{self, Calm};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::proc::privilege;
-use crate::reconcile::{Error, Seen, observe};
+use crate::reconcile::{Error, Scope, Seen, observe};
 use crate::spec;
 use crate::state::{Found, Instance};
 
@@ -60,5 +60,5 @@ async fn look() -> Result<Seen, Error> {
     privilege::demand()?;
     bpf::reach()?;
     let _calm = Calm::wait()?;
-    observe(&Netlink::open()?, &[]).await
+    observe(&Netlink::open()?, Scope::Instances).await
 }

@@ -32,7 +32,7 @@ pub struct HookRow {
     pub ifname: String,
     /// Its interface index.
     pub ifindex: u32,
-    /// `uplink` or `inside`.
+    /// `uplink`, `inside` (named by `--inside`), or `hooked` (inside hosts come in by it).
     pub role: &'static str,
     /// `tcx` or `clsact`.
     pub via: &'static str,
@@ -176,11 +176,19 @@ fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
     let rows = instance.links.iter().map(|(index, link)| HookRow {
         ifname: host_name(instance, host, *index, &link.name),
         ifindex: *index,
-        role: if link.roles & role::UPLINK != 0 { "uplink" } else { "inside" },
+        role: role_name(link.roles),
         via: if instance.by_clsact(*index) { "clsact" } else { "tcx" },
         hooks: Hook::ALL.into_iter().filter(|hook| runs(instance, *index, *hook)).collect(),
     });
     rows.collect()
+}
+
+const fn role_name(roles: u32) -> &'static str {
+    match roles {
+        roles if roles & role::UPLINK != 0 => "uplink",
+        roles if roles & role::INSIDE != 0 => "inside",
+        _ => "hooked",
+    }
 }
 
 fn runs(instance: &Instance, index: u32, hook: Hook) -> bool {
@@ -224,8 +232,10 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
     let here = instance.config.netns == host.netns;
     for (index, link) in &instance.links {
         let name = host_name(instance, host, *index, &link.name);
-        // Filters can only be seen from their own namespace.
+        // Filters can only be seen from their own namespace. A device nobody has named may go.
+        let may_go = link.roles == role::HOOKED && !host.devices.contains_key(index);
         let visible = here || !instance.by_clsact(*index);
+        let visible = visible && !(here && may_go);
         for hook in Hook::ALL.into_iter().filter(|hook| visible && !runs(instance, *index, *hook)) {
             problems.push(format!("the {hook} hook of {name} is not attached: attach again"));
         }
