@@ -16,7 +16,7 @@ use crate::{setup, shell};
 
 /// Longest input that is tried: a frame with every header there is, and some data.
 const LONGEST: u32 = 512;
-/// How many of a fuzzer's last lines are shown when it has found something.
+/// How many of a fuzzer's last lines are shown when it ended and does not say why.
 const LAST_LINES: usize = 40;
 
 /// What to fuzz.
@@ -127,7 +127,10 @@ fn summary(target: &str, seconds: u32, done: &Output, new: usize) -> Result<Stri
 fn tell(target: &str, done: &Output) {
     let text = String::from_utf8_lossy(&done.stderr);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].iter().for_each(|line| println!("{line}"));
+    let said = lines.iter().position(|line| line.contains("panicked at"));
+    let from = said.unwrap_or(lines.len().saturating_sub(LAST_LINES));
+    let until = lines.iter().skip(from).position(|line| line.starts_with("stack backtrace"));
+    lines.iter().skip(from).take(until.unwrap_or(LAST_LINES)).for_each(|line| println!("{line}"));
     println!(
         "\n{target} found something (or did not run): see above. The input is the newest file in \
          fuzz/artifacts/{target}. When it is mended, move it to fuzz/corpus/{target}/found-WHAT, \

@@ -6,7 +6,7 @@ use vnet_ebpf::packet::{Kind, Packet};
 use vnet_ebpf::quote::{self, End, Quote};
 use vnet_ebpf::rewrite::addresses;
 
-use crate::frame::{assert_elsewhere_equal, damage, damage_of_transport};
+use crate::frame::{assert_elsewhere_equal, damage, damage_of_transport, is_nothing_but_zeros};
 use crate::packet::{assert_valid, faults, internet_checksum};
 use crate::{ETHERNET, Frame, look};
 
@@ -93,9 +93,16 @@ fn rewritten(frame: &Frame, error: &Packet, quote: &Quote, end: End, addr: [u8; 
         }
     }
     same_damage(frame, &after, error, quote);
-    if faults(&frame.0).is_empty() {
+    let zeros = quote.key.proto == proto::ICMP && is_nothing_but_zeros(whole(&after, quote));
+    if faults(&frame.0).is_empty() && !zeros {
         assert_valid(&after.0);
     }
+}
+
+/// What the quoted packet carries, as far as it is there.
+fn whole<'a>(frame: &'a Frame, quote: &Quote) -> &'a [u8] {
+    let total = frame.part(quote.l3 + 2, quote.l3 + 4).try_into().map_or(0, u16::from_be_bytes);
+    frame.part(quote.l4, quote.l3 + u32::from(total))
 }
 
 /// What may change: addresses, the port, and the checksums that cover them.

@@ -7,7 +7,7 @@ use vnet_common::flow::proto;
 use vnet_ebpf::packet::{Kind, Packet};
 use vnet_ebpf::rewrite::{Target, apply};
 
-use crate::frame::{assert_elsewhere_equal, damage, damage_of_transport};
+use crate::frame::{assert_elsewhere_equal, damage, damage_of_transport, is_nothing_but_zeros};
 use crate::packet::{self as oracle, Body, Icmp, IcmpBody, Sum, faults};
 use crate::{ETHERNET, Frame, look};
 
@@ -118,11 +118,4 @@ fn made_from_scratch(before: &Frame, after: &Frame, packet: &Packet, target: &Ta
         return;
     }
     assert_eq!(after.0[..end], wanted, "not as if made so: {made}");
-}
-
-/// The one message that a difference does not lead to: the sum of zeros is 0, and that of all else
-/// which is congruent to it 0xffff (RFC 1624 section 3). Only an empty echo reply with id 0 and
-/// sequence number 0 is so; the kernel's own helpers, and with them its own NAT, miss it too.
-fn is_nothing_but_zeros(message: &[u8]) -> bool {
-    message.iter().enumerate().all(|(at, byte)| *byte == 0 || matches!(at, 2 | 3))
 }
