@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use vnet_common::port::{PortPool, PortSet, WORDS, port_at, position};
-use vnet_ebpf::port::{Look, Pool, Set};
+use vnet_ebpf::port::{Look, Pool, Range, Set};
 
 /// Bytes of one operation: which, and on what.
 const OPERATION: usize = 3;
@@ -27,6 +27,7 @@ struct Judged {
     resting: BTreeSet<u16>,
     now: u64,
     rotated: u64,
+    last: u16,
 }
 
 impl Judged {
@@ -47,7 +48,8 @@ impl Judged {
             (record.free.top, record.free.index) = (PortSet::FULL.top, PortSet::FULL.index);
         }
         let (rested, resting) = (BTreeSet::new(), BTreeSet::new());
-        Self { pool: Pool::from(&record), free, rested, resting, now: 0, rotated: 0 }
+        let pool = Pool::from(&record);
+        Self { pool, free, rested, resting, now: 0, rotated: 0, last: 0 }
     }
 
     fn act(&mut self, operation: u8, port: u16) {
@@ -57,13 +59,15 @@ impl Judged {
             2 => self.give_back(port),
             3 => self.add(port),
             4 => self.rotate_word(usize::from(port) % WORDS),
-            5 => (0..WORDS).for_each(|word| self.rotate_word(word)),
+            5 => self.rotate(),
             6 => self.take_word(usize::from(port) % WORDS),
             7 => self.add_word(port),
             8 => self.wait(port),
             _ => self.claim_found(port),
         }
         self.look(port);
+        parities(self.last, port);
+        self.last = port;
     }
 
     fn claim(&mut self, port: u16, unrested: bool) {
@@ -99,6 +103,12 @@ impl Judged {
         self.pool.rotate_word(word);
         self.free.extend(taken(&mut self.rested, word));
         self.rested.extend(taken(&mut self.resting, word));
+    }
+
+    fn rotate(&mut self) {
+        (0..WORDS).for_each(|word| self.pool.rotate_word(word));
+        self.free.append(&mut self.rested);
+        self.rested.append(&mut self.resting);
     }
 
     fn take_word(&mut self, word: usize) {
@@ -160,6 +170,19 @@ impl Judged {
                 assert!(!set.claim(port), "{port} was claimed already");
             }
             assert_eq!(first(set, 0), None, "nothing is left");
+        }
+    }
+}
+
+/// The positions of a range's even and odd ports are those of its first and last even and odd port.
+fn parities(min: u16, max: u16) {
+    for parity in [0, 1] {
+        let positions = Range { min, max }.positions(parity);
+        let fits = |port: &u16| port & 1 == parity;
+        let ends = (min..=max).find(fits).zip((min..=max).rev().find(fits));
+        match ends.map(|(first, last)| (position(first), position(last))) {
+            Some(wanted) => assert_eq!((positions.min, positions.max), wanted, "{min} to {max}"),
+            None => assert!(positions.min > positions.max, "{min} to {max} has no such port"),
         }
     }
 }
