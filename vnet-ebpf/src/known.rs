@@ -79,7 +79,8 @@ fn inside(
         (Direction::Out, None) if packet.kind == Kind::Error => None,
         (Direction::Out, None) => Some(Reason::Inside),
         (Direction::In, _) => match Entry::find(&packet.key) {
-            Some(entry) if entry.hairpin() => {
+            // A first fragment may have the tuple of one; its port cannot be translated alone.
+            Some(entry) if entry.hairpin() && flow::carries(packet.kind, Direction::Out) => {
                 Some(hairpin::enter(frame, packet, &entry).unwrap_or_else(|reason| reason))
             }
             Some(_) => Some(Reason::Inside),

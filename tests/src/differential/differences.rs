@@ -66,8 +66,25 @@ pub struct Case<'a> {
     pub verdicts: (Verdict, Verdict),
 }
 
+impl Case<'_> {
+    /// Whether vnet translated it.
+    pub fn is_translated(&self) -> bool {
+        self.verdicts.0 == Translated
+    }
+}
+
 /// All of them; the first that fits counts.
 pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        name: "hairpin",
+        reason: "An inside host reaches another by its outside endpoint (RFC 4787 REQ-9). The kernel \
+                 takes what is sent to the outside address for its own.",
+        vnet: &[Translated, Answered],
+        nft: &[Answered, Nothing],
+        about: |case| case.step.way == Way::Hairpin && case.mapped,
+        after: After::Same,
+        temporary: false,
+    },
     Difference {
         name: "never_leak",
         reason: "What connection tracking calls invalid, plain masquerade lets out with its inside \

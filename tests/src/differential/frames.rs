@@ -23,7 +23,9 @@ pub struct Ends {
     pub inside: SocketAddrV4,
     /// What the server takes for it.
     pub outside: SocketAddrV4,
-    /// The server's end.
+    /// The inside end that the outside one stands for: of a hairpin, the other one.
+    pub holder: SocketAddrV4,
+    /// The server's end; of a hairpin the holder's.
     pub server: SocketAddrV4,
     /// Somebody else on the sender's side.
     pub router: Ipv4Addr,
@@ -51,9 +53,10 @@ fn packet(step: &Step, facts: &Facts, last: (u32, u32), ends: &Ends) -> Packet {
     let (from, to) = match step.way {
         Way::Out => (ends.inside, ends.server),
         Way::In => (ends.server, ends.outside),
+        Way::Hairpin => (ends.inside, ends.outside),
     };
     // The inside end's number, which is where NAT works.
-    let id = if step.way == Way::Out { from.port() } else { to.port() };
+    let id = if step.way == Way::In { to.port() } else { from.port() };
     let data: Vec<u8> = (0..usize::from(step.length())).map(|n| (n * 7 + 1) as u8).collect();
     match step.kind {
         Kind::Tcp(flags) => Packet::tcp(from, to, flags)

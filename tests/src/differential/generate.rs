@@ -28,13 +28,14 @@ const PROTOCOLS: [u8; 6] = [47, 50, 132, 4, 136, 253];
 pub fn sequence(seed: u64, number: u64) -> Sequence {
     let mut dice = Dice::new(seed, number);
     let dice = &mut dice;
-    let mut steps = match dice.below(10) {
+    let mut steps = match dice.below(11) {
         0..3 => connection(dice),
         3 => chaos(dice),
         4..6 => chat(dice, &[Kind::Udp]),
         6 => chat(dice, &[Kind::Ping]),
         7 => chat(dice, &[Kind::Udp, Kind::Ping, Kind::Tcp(SYN)]),
         8 => fragments(dice),
+        9 => hairpins(dice),
         _ => anything(dice),
     };
     if dice.one_in(2) {
@@ -179,6 +180,37 @@ fn fragments(dice: &mut Dice) -> Sequence {
         let order = if dice.one_in(2) { Order::Straight } else { dice.pick(&Order::ALL) };
         let size = dice.pick(&[8, 16, 24, 256, 512, 1376]);
         steps.push(step.with(Quirk::Fragments(size, order)));
+    }
+    steps
+}
+
+/// Inside hosts that talk to each other by their outside ports, once they have some.
+fn hairpins(dice: &mut Dice) -> Sequence {
+    let [a, b] = if dice.one_in(2) { [0, 1] } else { [1, 0] };
+    let talk = Talk { host: a, port: dice.small(2), server: b, service: dice.small(2) };
+    let kind = dice.pick(&[Kind::Udp, Kind::Udp, Kind::Tcp(SYN), Kind::Ping]);
+    let to_server = |host, port| Talk { host, port, server: 0, service: 0 };
+    let mut steps = vec![Step::new(Way::Out, kind, to_server(b, talk.service))];
+    if dice.one_in(2) {
+        steps.push(Step::new(Way::Out, kind, to_server(a, talk.port)));
+    }
+    let hairpin = |kind, talk| Step::new(Way::Hairpin, kind, talk);
+    if matches!(kind, Kind::Tcp(_)) {
+        steps.push(hairpin(kind, talk));
+        steps.push(hairpin(Kind::Tcp(SYN | ACK), talk.turned()));
+        steps.push(hairpin(Kind::Tcp(ACK), talk));
+    }
+    for _ in 0..2 + dice.below(6) {
+        let kind = match kind {
+            Kind::Tcp(_) => Kind::Tcp(dice.pick(&[ACK, ACK, ACK | TcpFlags::FIN, TcpFlags::RST])),
+            other => other,
+        };
+        let talk = if dice.one_in(2) { talk } else { talk.turned() };
+        let length = Quirk::Length(dice.pick(&[0, 1, 8, 99, 512]));
+        steps.push(match dice.below(8) {
+            0 => Step::new(Way::In, answer(kind), to_server(talk.host, talk.port)),
+            _ => hairpin(kind, talk).with(length),
+        });
     }
     steps
 }

@@ -16,7 +16,8 @@ const FIRST_ID: u16 = 0x4000;
 /// The conversations of one sequence.
 #[derive(Debug, Default)]
 pub struct History {
-    talks: HashMap<Talk, Connection>,
+    /// Whether it is a hairpin, and who with whom.
+    talks: HashMap<(bool, Talk), Connection>,
     packets: u16,
 }
 
@@ -67,8 +68,9 @@ impl History {
         self.packets += 1;
         match step.kind {
             Kind::Tcp(flags) => {
-                let talk = self.talks.entry(step.talk).or_default();
-                Facts { id, ..talk.next(step, flags) }
+                let (key, way) = self.conversation(step);
+                let talk = self.talks.entry(key).or_default();
+                Facts { id, ..talk.next(step, way, flags) }
             }
             Kind::Udp
             | Kind::Ping
@@ -81,19 +83,31 @@ impl History {
 
     /// The numbers a packet of this conversation had that came to the sender of `step`.
     pub fn last(&self, step: &Step) -> (u32, u32) {
+        let (key, way) = self.conversation(step);
         let (out, back) = self
             .talks
-            .get(&step.talk)
+            .get(&key)
             .map_or((FIRST_OUT, FIRST_IN), |talk| (talk.next_out, talk.next_in));
-        if step.way == Way::In { (out, back) } else { (back, out) }
+        if way == Way::In { (out, back) } else { (back, out) }
+    }
+
+    /// The conversation of a step, and the step's direction in it. Who opens a hairpin is outward.
+    fn conversation(&self, step: &Step) -> ((bool, Talk), Way) {
+        let turned = (true, step.talk.turned());
+        match step.way {
+            Way::Hairpin if self.talks.contains_key(&turned) => (turned, Way::In),
+            Way::Hairpin => ((true, step.talk), Way::Out),
+            way => ((false, step.talk), way),
+        }
     }
 }
 
 impl Connection {
-    fn next(&mut self, step: &Step, flags: TcpFlags) -> Facts {
-        let (first, own, other) = match step.way {
-            Way::Out => (FIRST_OUT, self.next_out, self.next_in),
-            Way::In => (FIRST_IN, self.next_in, self.next_out),
+    fn next(&mut self, step: &Step, way: Way, flags: TcpFlags) -> Facts {
+        let outward = way == Way::Out;
+        let (first, own, other) = match outward {
+            true => (FIRST_OUT, self.next_out, self.next_in),
+            false => (FIRST_IN, self.next_in, self.next_out),
         };
         let sequence = if flags.has(TcpFlags::SYN) { first } else { own };
         let acknowledgement = if flags.has(TcpFlags::ACK) { other } else { 0 };
@@ -104,15 +118,13 @@ impl Connection {
         let ahead = off(|q| if let Quirk::Sequence(by) = q { Some(by) } else { None });
         let acked = off(|q| if let Quirk::Acknowledgement(by) = q { Some(by) } else { None });
         let odd = ahead != 0 || acked != 0;
-        let orderly = step.is_sound() && !odd && self.step(step, flags);
+        let orderly = step.is_sound() && !odd && self.step(step, way, flags);
         if odd {
             self.stage = Stage::Disorder;
         } else if arrives(step) {
             let end = sequence.wrapping_add(used);
-            match step.way {
-                Way::Out => self.next_out = self.next_out.max(end),
-                Way::In => self.next_in = self.next_in.max(end),
-            }
+            let next = if outward { &mut self.next_out } else { &mut self.next_in };
+            *next = (*next).max(end);
         }
         let sequence = sequence.wrapping_add_signed(ahead);
         let acknowledgement = acknowledgement.wrapping_add_signed(acked);
@@ -120,8 +132,8 @@ impl Connection {
     }
 
     /// Whether a textbook connection goes on like this; follows it.
-    fn step(&mut self, step: &Step, flags: TcpFlags) -> bool {
-        let next = self.stage.next(step.way, flags.0 & !TcpFlags::PSH.0, step.length());
+    fn step(&mut self, step: &Step, way: Way, flags: TcpFlags) -> bool {
+        let next = self.stage.next(way, flags.0 & !TcpFlags::PSH.0, step.length());
         if arrives(step) || next == Stage::Disorder {
             let orderly = next != Stage::Disorder || self.stage.may_reset(flags);
             self.stage = next;

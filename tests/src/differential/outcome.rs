@@ -56,28 +56,33 @@ impl Outcome {
     /// whose port it is.
     pub fn of(heard: &[Heard], step: &Step, ends: &Ends, mappings: &mut Mappings) -> Self {
         let heard = join(heard);
-        let verdict = verdict(step.way, &heard);
-        if step.way == Way::Out && verdict == Verdict::Translated {
+        let verdict = verdict(step.way, ends, &heard);
+        if step.way != Way::In && verdict == Verdict::Translated {
             for packet in &heard {
                 if let Some(port) = ip::port(&packet.bytes, End::Source) {
                     mappings.learn(Space::of(step.kind), ends.inside, ends.server, port);
                 }
             }
         }
-        let packets = heard.iter().map(|one| comparable(one, verdict, ends, mappings)).collect();
+        let packets =
+            heard.iter().map(|one| comparable(one, step.way, verdict, ends, mappings)).collect();
         Self { verdict, packets, heard }
     }
 
-    /// The outside port of a packet that was translated on its way out.
+    /// The outside port of a packet whose source was translated.
     pub fn outside_port(&self) -> Option<u16> {
-        let out = self.heard.first().filter(|one| one.side == Side::Outside)?;
+        let out = self.heard.first()?;
         ip::port(&out.bytes, End::Source)
     }
 }
 
-fn verdict(way: Way, heard: &[Heard]) -> Verdict {
-    let far = if way == Way::Out { Side::Outside } else { Side::Inside };
-    let far_count = heard.iter().filter(|one| one.side == far).count();
+fn verdict(way: Way, ends: &Ends, heard: &[Heard]) -> Verdict {
+    let is_far = |one: &&Heard| match way {
+        Way::Out => one.side == Side::Outside,
+        Way::In => one.side == Side::Inside,
+        Way::Hairpin => ip::address(&one.bytes, End::Destination) == Some(*ends.server.ip()),
+    };
+    let far_count = heard.iter().filter(is_far).count();
     let leaked = heard.iter().any(|one| one.side == Side::Outside && tells_inside(&one.bytes));
     match (heard.len(), far_count) {
         (0, _) => Verdict::Nothing,
@@ -97,9 +102,15 @@ fn tells_inside(packet: &[u8]) -> bool {
     inside(packet) || ip::quote_at(packet).is_some_and(|at| inside(&packet[at..]))
 }
 
-fn comparable(heard: &Heard, verdict: Verdict, ends: &Ends, mappings: &Mappings) -> Heard {
+fn comparable(
+    heard: &Heard,
+    way: Way,
+    verdict: Verdict,
+    ends: &Ends,
+    mappings: &Mappings,
+) -> Heard {
     let mut bytes = heard.bytes.clone();
-    if heard.side == Side::Outside {
+    if heard.side == Side::Outside || way == Way::Hairpin {
         ip::in_quote(&mut bytes, |quote| {
             name_inside(quote, End::Destination, verdict, ends, mappings)
         });
@@ -124,7 +135,7 @@ fn name_inside(packet: &mut [u8], end: End, verdict: Verdict, ends: &Ends, mappi
         // Only an address is there to be named: a later fragment, an error, another protocol.
         (Verdict::Translated, _) if port.is_none() => Some(ends.inside),
         // The port it was sent to, whosever it is.
-        (Verdict::Answered, _) => (port == Some(ends.outside.port())).then_some(ends.inside),
+        (Verdict::Answered, _) => (port == Some(ends.outside.port())).then_some(ends.holder),
         (_, Some(((port, space), remote))) => mappings.holder(space, port, remote),
         (_, None) => None,
     };
@@ -149,6 +160,8 @@ pub fn expected(step: &Step, sent: &[Vec<u8>], ends: &Ends) -> Option<Heard> {
         Way::Out if error => ip::set(bytes, End::Source, ends.inside),
         // The name of the outside end, put back where it was compared, is the inside end.
         Way::Out => {}
+        // Whoever holds the outside end gets it.
+        Way::Hairpin => ip::set(bytes, End::Destination, ends.holder),
         Way::In => {
             ip::set(bytes, End::Destination, ends.inside);
             ip::in_quote(bytes, |quote| ip::set(quote, End::Source, ends.inside));

@@ -78,11 +78,17 @@ impl Rig {
         lab.router.ip(&format!("route add {} via {}", address::SERVERS, lab::server_address(0)));
         // Every error that is due is sent: none is held back because of others.
         lab.router.set_sysctl("net/ipv4/icmp_ratemask", "0");
+        // Hosts behind one device are not told that they could talk without the router.
+        for device in ["all", "in0"] {
+            lab.router.set_sysctl(&format!("net/ipv4/conf/{device}/send_redirects"), "0");
+        }
         // Nor is a fragment forgotten because many others wait.
         lab.router.set_sysctl("net/ipv4/ipfrag_high_thresh", "268435456");
         match router {
             Router::Vnet => {
-                lab.attach(&["--ports", &format!("1024-{}", address::END_OF_PORTS - 1)]);
+                let ports = format!("1024-{}", address::END_OF_PORTS - 1);
+                // Hairpins are met where they come in.
+                lab.attach(&["--inside", "in0", "--ports", &ports]);
             }
             Router::Nft => {
                 lab.forward();
@@ -103,7 +109,7 @@ impl Rig {
     pub fn stations(&self, way: Way) -> (Mac, Mac) {
         let (client, lab) = (self.lab.client(), &self.lab);
         match way {
-            Way::Out => (client.port.mac, client.router_port.mac),
+            Way::Out | Way::Hairpin => (client.port.mac, client.router_port.mac),
             Way::In => (lab.server_port.mac, lab.uplink.mac),
         }
     }
@@ -111,7 +117,7 @@ impl Rig {
     /// Sends a frame.
     pub fn send(&self, way: Way, frame: &[u8]) {
         match way {
-            Way::Out => self.inside.send(frame),
+            Way::Out | Way::Hairpin => self.inside.send(frame),
             Way::In => self.outside.send(frame),
         }
     }
@@ -140,7 +146,7 @@ impl Rig {
         self.send(way, &marker.clone().frame(source, destination).bytes());
         let (wire, side) = match way {
             Way::Out => (&self.outside, Side::Outside),
-            Way::In => (&self.inside, Side::Inside),
+            Way::In | Way::Hairpin => (&self.inside, Side::Inside),
         };
         let until = Instant::now() + PATIENCE;
         while let Some(frame) = wire.receive(until) {

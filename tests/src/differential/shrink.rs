@@ -4,7 +4,7 @@
 //! shrink to one or two in a second.
 
 use super::outcome::Verdict;
-use super::step::{Order, Quirk, Sequence, Step, Talk};
+use super::step::{Order, Quirk, Sequence, Step, Talk, Way};
 use super::trial::Trial;
 use super::twins::Twins;
 
@@ -51,7 +51,9 @@ fn smaller(sequence: &[Step]) -> Vec<Sequence> {
         }
     }
     found.extend(fewer_ends(sequence));
-    found.retain(|other| !other.is_empty() && other != sequence);
+    // To oneself it cannot be told who answers.
+    let to_oneself = |s: &Step| s.way == Way::Hairpin && s.talk.host == s.talk.server;
+    found.retain(|other| !other.is_empty() && other != sequence && !other.iter().any(to_oneself));
     found
 }
 

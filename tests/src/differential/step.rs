@@ -40,6 +40,8 @@ pub enum Way {
     Out,
     /// From a server to the outside port that the inside host has, or to one that nobody has.
     In,
+    /// From an inside host to the outside port that another one has, or to one that nobody has.
+    Hairpin,
 }
 
 /// The two ends of a conversation.
@@ -49,10 +51,18 @@ pub struct Talk {
     pub host: u8,
     /// Its port, below [`PORTS`].
     pub port: u8,
-    /// Server, below [`HOSTS`].
+    /// Server, below [`HOSTS`]; of a hairpin the other inside host.
     pub server: u8,
-    /// Its port: an index into [`SERVICES`].
+    /// Its port: an index into [`SERVICES`]; of a hairpin as `port`.
     pub service: u8,
+}
+
+impl Talk {
+    /// The same from the other end of a hairpin.
+    pub fn turned(self) -> Self {
+        let Self { host, port, server, service } = self;
+        Self { host: server, port: service, server: host, service: port }
+    }
 }
 
 /// What a packet carries.
@@ -166,7 +176,7 @@ impl Step {
         let asked = |quirk| if let Quirk::Length(bytes) = quirk { Some(bytes) } else { None };
         let longest = match (self.fragments(), self.way) {
             (Some(_), _) => u16::MAX,
-            (None, Way::Out) => LONGEST_OUT,
+            (None, Way::Out | Way::Hairpin) => LONGEST_OUT,
             (None, Way::In) => LONGEST_IN,
         };
         self.find(asked).unwrap_or(0).min(longest)

@@ -5,6 +5,7 @@
 //! in tcp S. a0 w0 len=12       the answer, with data
 //! in error 3/4 tcp a0 w0 quote=28
 //! out udp b1 x2 frag=256:reversed len=900
+//! hairpin udp c2 a0            host c's port 2 to the outside port that a's port 0 has
 //! ```
 
 use std::fmt;
@@ -37,16 +38,15 @@ const ORDERS: [(Order, &str); 6] = [
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = if self.way == Way::Out { "out" } else { "in" };
-        write!(f, "{way} {} {}", self.kind, self.talk)?;
+        let (way, first) = match self.way {
+            Way::Out => ("out", FIRST_SERVER),
+            Way::In => ("in", FIRST_SERVER),
+            Way::Hairpin => ("hairpin", FIRST_HOST),
+        };
+        let Talk { host, port, server, service } = self.talk;
+        let (host, server) = ((FIRST_HOST + host) as char, (first + server) as char);
+        write!(f, "{way} {} {host}{port} {server}{service}", self.kind)?;
         self.quirks.iter().try_for_each(|quirk| write!(f, " {quirk}"))
-    }
-}
-
-impl fmt::Display for Talk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, server) = (FIRST_HOST + self.host, FIRST_SERVER + self.server);
-        write!(f, "{}{} {}{}", host as char, self.port, server as char, self.service)
     }
 }
 
@@ -108,11 +108,16 @@ impl FromStr for Step {
         let way = match next(&mut words)? {
             "out" => Way::Out,
             "in" => Way::In,
-            other => return Err(format!("`{other}` is neither out nor in")),
+            "hairpin" => Way::Hairpin,
+            other => return Err(format!("`{other}` is neither out nor in nor hairpin")),
+        };
+        let (first, ports) = match way {
+            Way::Out | Way::In => (FIRST_SERVER, SERVICES.len() as u8),
+            Way::Hairpin => (FIRST_HOST, PORTS),
         };
         let kind = kind(&mut words)?;
         let (host, port) = end(next(&mut words)?, FIRST_HOST, PORTS)?;
-        let (server, service) = end(next(&mut words)?, FIRST_SERVER, SERVICES.len() as u8)?;
+        let (server, service) = end(next(&mut words)?, first, ports)?;
         let quirks = words.map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self { way, kind, talk: Talk { host, port, server, service }, quirks })
     }

@@ -7,7 +7,7 @@ use super::history::{Facts, History};
 use super::mapping::{Mappings, Space};
 use super::outcome::{Outcome, Verdict, expected};
 use super::rig::{Heard, Rig, Side};
-use super::step::{Kind, Sequence, Step, Way};
+use super::step::{Kind, Quirk, Sequence, Step, Way};
 use crate::packet::{Ether, EtherType, Mac, faults};
 use std::net::SocketAddrV4;
 
@@ -103,23 +103,39 @@ impl Trial {
         }
         let space = Space::of(step.kind);
         let known = self.mappings.iter().all(|m| m.is_known(space, ends[0].inside, ends[0].server));
-        let mapped = self.mappings[0].port(space, ends[0].inside, ends[0].server).is_some();
+        let mapped = self.mappings[0].port(space, ends[0].holder, ends[0].server).is_some();
         let holder = self.mappings[1].holder(space, ends[1].outside.port(), ends[1].server);
-        let shared = holder.is_some_and(|holder| holder != ends[1].inside);
+        let shared = holder.is_some_and(|holder| holder != ends[1].holder);
         self.pending = Some(Pending { facts, mapped, known, shared, ends, sent });
     }
 
     fn ends(&self, step: &Step, rig: &Rig, mappings: &Mappings) -> Ends {
         let inside = address::inside(self.slot, step.talk);
-        let server = address::server(self.slot, step.talk);
-        let port = mappings.port(Space::of(step.kind), inside, server);
+        let (holder, server) = match step.way {
+            Way::Out | Way::In => (inside, address::server(self.slot, step.talk)),
+            Way::Hairpin => {
+                let other = address::inside(self.slot, step.talk.turned());
+                (other, other)
+            }
+        };
+        let port = mappings.port(Space::of(step.kind), holder, server);
         let nobodys = address::nobodys(self.slot, step.talk);
         let outside = port.map_or(nobodys, |port| SocketAddrV4::new(*nobodys.ip(), port));
         let router = match step.way {
-            Way::Out => address::host(self.slot, 3),
+            Way::Out | Way::Hairpin => address::host(self.slot, 3),
             Way::In => address::far(self.slot, 3),
         };
-        Ends { inside, outside, server, router, stations: rig.stations(step.way) }
+        Ends { inside, outside, holder, server, router, stations: rig.stations(step.way) }
+    }
+
+    /// Whether all that was said before in this conversation has arrived, where it is a hairpin.
+    fn is_smooth(&self, step: &Step) -> bool {
+        let same = |other: &&Compared| {
+            let talk = other.step.talk;
+            other.step.way == Way::Hairpin && (talk == step.talk || talk.turned() == step.talk)
+        };
+        let before = self.steps.iter().filter(same);
+        before.map(|step| step.outcomes[0].verdict).all(|v| v == Verdict::Translated)
     }
 
     /// Judges what came out of both labs.
@@ -130,7 +146,6 @@ impl Trial {
         let step = self.sequence[self.steps.len()].clone();
         let outcomes =
             [0, 1].map(|lab| Outcome::of(&heard[lab], &step, &ends[lab], &mut self.mappings[lab]));
-        let promise = promises(&step, &sent[0], &ends[0], &outcomes[0], &mut rigs[0]);
         let case = Case {
             step: &step,
             facts: &facts,
@@ -140,7 +155,11 @@ impl Trial {
             shared,
             verdicts: (outcomes[0].verdict, outcomes[1].verdict),
         };
-        let finding = match promise {
+        let smooth = self.is_smooth(&step);
+        let finding = match promises(&case, &sent[0], &ends[0], &outcomes[0], &mut rigs[0]) {
+            Ok(()) if smooth && must_arrive(&case) && !case.is_translated() => {
+                Finding::Fault("a hairpin did not reach its host".to_owned())
+            }
             Err(why) => Finding::Fault(why),
             Ok(()) if self.parted => Finding::NotCompared,
             Ok(()) => compare(&case, &outcomes),
@@ -168,12 +187,13 @@ fn compare(case: &Case<'_>, outcomes: &[Outcome; 2]) -> Finding {
 
 /// What vnet promises whatever others do.
 fn promises(
-    step: &Step,
+    case: &Case<'_>,
     sent: &[Vec<u8>],
     ends: &Ends,
     outcome: &Outcome,
     rig: &mut Rig,
 ) -> Result<(), String> {
+    let step = case.step;
     let whole = step.fragments().is_none_or(|(_, order)| order.is_complete());
     if outcome.verdict == Verdict::Translated
         && whole
@@ -193,11 +213,21 @@ fn promises(
         }
     }
     let ports = matches!(step.kind, Kind::Tcp(_) | Kind::Udp | Kind::Ping);
-    let translated = step.way == Way::Out && outcome.verdict == Verdict::Translated;
+    let translated = step.way != Way::In && outcome.verdict == Verdict::Translated;
     match outcome.outside_port().filter(|_| ports && translated) {
         Some(port) => rig.ownership.learn(Space::of(step.kind), ends.inside, port),
         None => Ok(()),
     }
+}
+
+/// Of hairpins the kernel knows nothing: that an ordinary one arrives is asked of vnet alone.
+fn must_arrive(case: &Case<'_>) -> bool {
+    let stopped = |quirk: &Quirk| matches!(quirk, Quirk::Ttl(0 | 1) | Quirk::Fragments(..));
+    case.step.way == Way::Hairpin
+        && case.mapped
+        && case.facts.orderly
+        && matches!(case.step.kind, Kind::Udp | Kind::Tcp(_))
+        && !case.step.has(stopped)
 }
 
 fn framed(packet: &[u8]) -> Vec<u8> {
