@@ -135,7 +135,8 @@ impl Datapath {
         for number in 0..pool::PER_ADDRESS {
             pools.set(number, PortPool::FULL, 0).expect("a pool for each protocol");
         }
-        let address = Outside { addr: OUTSIDE.octets(), link: self.uplink.index };
+        let address =
+            Outside { addr: OUTSIDE.octets(), link: self.uplink.index, ..Outside::default() };
         self.array("outsides").set(0, address, 0).expect("a first outside address");
         self.source(OUTSIDE.octets(), 32, source::OUTSIDE);
         self.source([10, 0, 0, 0], 8, source::TRANSLATE);
@@ -163,6 +164,16 @@ impl Datapath {
         let mut map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
         map.insert(&Key::new(length, net), Source { action, number: 0 }, 0)
             .expect("sources has room");
+    }
+
+    /// What is known of a source; zero where nothing is.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn source_of(&mut self, addr: Ipv4Addr) -> Source {
+        let map = self.loaded.get_mut().ebpf().map_mut("sources").expect("the object has sources");
+        let map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
+        map.get(&Key::new(32, addr.octets()), 0).unwrap_or_default()
     }
 
     /// Tries a packet from inside at the uplink's way out: it must meet just this end. Returns
@@ -342,6 +353,7 @@ fn is_translation(end: Reason) -> bool {
     matches!(
         end,
         Reason::NatOut
+            | Reason::Moved
             | Reason::NatIn
             | Reason::IcmpErrorOut
             | Reason::IcmpErrorIn

@@ -13,6 +13,7 @@ pub mod btf;
 pub mod conformance;
 pub mod counters;
 pub mod datapath;
+pub mod dhcp;
 pub mod differential;
 mod ifreq;
 pub mod instance;

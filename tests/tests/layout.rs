@@ -127,7 +127,7 @@ fn rows() -> [Row; 11] {
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
         ("sources", None, record!(Source { action, number })),
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
-        ("outsides", None, record!(Outside { addr, link })),
+        ("outsides", None, record!(Outside { addr, link, asked, checked })),
     ]
 }
 

@@ -93,11 +93,15 @@ pub enum Reason {
     HairpinOut = 31,
     /// From inside to another inside host by its outside address, but the sender's mapping has ended.
     HairpinLost = 32,
+    /// Source translated from another outside address than before: the former one is gone.
+    Moved = 33,
+    /// The uplink has no address to translate to.
+    NoAddress = 34,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -131,6 +135,8 @@ impl Reason {
         Self::Hairpin,
         Self::HairpinOut,
         Self::HairpinLost,
+        Self::Moved,
+        Self::NoAddress,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -170,6 +176,8 @@ impl Reason {
             Self::Hairpin => "hairpin",
             Self::HairpinOut => "hairpin_out",
             Self::HairpinLost => "hairpin_lost",
+            Self::Moved => "moved",
+            Self::NoAddress => "no_address",
         }
     }
 
@@ -179,6 +187,7 @@ impl Reason {
     pub const fn verdict(self) -> Verdict {
         match self {
             Self::NatOut
+            | Self::Moved
             | Self::NatIn
             | Self::IcmpErrorOut
             | Self::IcmpErrorIn
@@ -210,7 +219,8 @@ impl Reason {
             | Self::MappingRace
             | Self::Malformed
             | Self::Rewrite
-            | Self::HairpinLost => Verdict::Drop,
+            | Self::HairpinLost
+            | Self::NoAddress => Verdict::Drop,
         }
     }
 
@@ -270,6 +280,10 @@ impl Reason {
                 "from inside to another inside host by its outside address, but the sender's \
                  mapping has ended"
             }
+            Self::Moved => {
+                "source translated from another outside address than before: the former one is gone"
+            }
+            Self::NoAddress => "the uplink has no address to translate to",
         }
     }
 }

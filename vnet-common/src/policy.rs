@@ -112,12 +112,17 @@ pub mod filtering {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
-    /// The address; 0.0.0.0 where the number is not in use.
+    /// The address; 0.0.0.0 where the number is not in use, and while the uplink has none that will
+    /// do. The datapath follows the uplink's address.
     pub addr: Ipv4,
     /// Interface index of its uplink.
     pub link: u32,
+    /// The one address that will do; 0.0.0.0 = whichever the uplink has.
+    pub asked: Ipv4,
+    /// When the datapath last asked the kernel whether the address is there, by its own clock.
+    pub checked: u32,
 }
-record!(Outside, 8);
+record!(Outside, 16);
 
 /// A managed device: the value of `links`, keyed by interface index.
 #[repr(C)]

@@ -10,11 +10,12 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    hairpin, inbound,
+    address, hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
-        frame::{Frame, Skb},
+        frame::{Frame, Skb, ethertype},
+        maps,
     },
     known, open,
     packet::{self, Kind, Packet},
@@ -32,7 +33,10 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => outward(&frame, link),
-        Err(reason) => reason as u32,
+        Err(reason) => {
+            learn(&frame);
+            reason as u32
+        }
     };
     finish(&frame, Direction::Out, code)
 }
@@ -68,18 +72,19 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
 fn read(frame: &Frame) -> Result<&'static Link, Reason> {
     let link = known::managed(frame)?;
     let desk = desk().ok_or(Reason::Unmanaged)?;
-    desk.packet = Packet::UNKNOWN;
+    (desk.packet, desk.moved) = (Packet::UNKNOWN, 0);
     packet::parse(frame, &mut desk.packet, known::network_header(link), frame.length())?;
     Ok(link)
 }
 
 #[inline(always)]
 fn outward(frame: &Frame, link: &Link) -> u32 {
+    address::refresh(frame, link.outside);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     if desk.packet.kind == Kind::Error {
         return vnet_error_out(frame.skb());
     }
-    if made_meanwhile(frame, &desk.packet) {
+    if goes_on(frame) {
         return open::OPENED;
     }
     match policy::admit(frame, link) {
@@ -88,21 +93,43 @@ fn outward(frame: &Frame, link: &Link) -> u32 {
     }
 }
 
-/// Whether another CPU has made the packet's flow at this moment. One that is on another uplink by
-/// now, or on an address that is gone, is ended.
+/// Whether the packet's flow goes on: its address was looked at anew, or another CPU has made it at
+/// this moment. One that is on another uplink by now, or on an address that is gone, is ended.
 /// A packet that cannot be of a flow (a fragment, a reply to a query) has the addresses and ports of
 /// one at most, and ends nothing.
 #[inline(always)]
-fn made_meanwhile(frame: &Frame, packet: &Packet) -> bool {
-    if !matches!(packet.kind, Kind::Tcp | Kind::Udp | Kind::Query) {
+fn goes_on(frame: &Frame) -> bool {
+    let Some(desk) = desk() else { return false };
+    let (key, kind) = (desk.packet.key, desk.packet.kind);
+    if !matches!(kind, Kind::Tcp | Kind::Udp | Kind::Query) {
         return false;
     }
-    let Some(entry) = Entry::find(&packet.key).filter(Entry::outward) else { return false };
-    if entry.serves(Direction::Out, frame.device()) && known::still_ours(&entry) {
-        return true;
+    let Some(entry) = Entry::find(&key).filter(Entry::outward) else { return false };
+    if entry.serves(Direction::Out, frame.device()) {
+        if address::serves(frame, &entry) {
+            return true;
+        }
+        desk.moved = 1;
     }
-    translate::end(&packet.key, entry);
+    translate::end(&key, entry);
     false
+}
+
+/// Learns the uplink's address from an ARP request of this host's own.
+#[inline(always)]
+fn learn(frame: &Frame) {
+    if frame.ethertype() != ethertype::ARP || frame.arrived_on() != 0 {
+        return;
+    }
+    let Some(link) = maps::link(frame.device()).filter(|link| link.roles & role::UPLINK != 0)
+    else {
+        return;
+    };
+    let Some(desk) = desk() else { return };
+    desk.packet = Packet::UNKNOWN;
+    let Some((from, to)) = address::asking(frame) else { return };
+    (desk.packet.key.saddr, desk.packet.key.daddr) = (from, to);
+    address::refresh(frame, link.outside);
 }
 
 #[inline(always)]
@@ -129,8 +156,9 @@ extern "C" fn vnet_error_out(skb: Skb) -> u32 {
 fn error_outward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     let quoted = quote::read(frame, packet, End::Destination);
     let found = quoted.and_then(|quote| Some((quote, Entry::find(&quote.key.reversed())?)));
-    let Some((quote, entry)) =
-        found.filter(|(_, entry)| entry.serves(Direction::Out, frame.device()))
+    let Some((quote, entry)) = found
+        .filter(|(_, entry)| entry.serves(Direction::Out, frame.device()))
+        .filter(|(_, entry)| address::serves(frame, entry))
     else {
         return Err(policy::unmatched(frame, packet));
     };

@@ -4,13 +4,14 @@
 use vnet_common::{
     account::Reason,
     flow::Direction,
-    policy::{Link, role, source},
+    policy::{Link, role},
 };
 
 use crate::{
     account::{self, AGAIN},
-    flow, hairpin, inbound,
+    address, flow, hairpin, inbound,
     kernel::{
+        desk::desk,
         flows::Entry,
         frame::{Frame, ethertype},
         maps,
@@ -26,7 +27,7 @@ const ETHERNET: u32 = 14;
 #[inline(never)]
 pub fn pass(frame: &mut Frame, direction: Direction, last: bool) -> i32 {
     let mut packet = Packet::UNKNOWN;
-    let reason = match known(frame, direction, &mut packet) {
+    let reason = match known(frame, direction, last, &mut packet) {
         Some(reason) => reason,
         None if last => Reason::MappingRace,
         None => return AGAIN,
@@ -36,9 +37,18 @@ pub fn pass(frame: &mut Frame, direction: Direction, last: bool) -> i32 {
 }
 
 #[inline(always)]
-fn known(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Option<Reason> {
+fn known(
+    frame: &mut Frame,
+    direction: Direction,
+    last: bool,
+    packet: &mut Packet,
+) -> Option<Reason> {
     let link = match managed(frame) {
         Ok(link) => link,
+        // It may tell the uplink's address.
+        Err(_) if direction == Direction::Out && frame.ethertype() == ethertype::ARP => {
+            return None;
+        }
         Err(reason) => return Some(reason),
     };
     if link.roles & role::UPLINK == 0 {
@@ -46,11 +56,11 @@ fn known(frame: &mut Frame, direction: Direction, packet: &mut Packet) -> Option
     }
     packet::parse(frame, packet, network_header(link), frame.length()).ok()?;
     let entry = flow::known(packet, direction, frame.device())?;
-    if direction == Direction::Out && !still_ours(&entry) {
+    if direction == Direction::Out && !last && !address::is_current(&entry) {
         return None;
     }
     match flow::forward(frame, packet, entry, direction) {
-        Ok(()) if direction == Direction::Out => Some(Reason::NatOut),
+        Ok(()) if direction == Direction::Out => Some(if last { opened() } else { Reason::NatOut }),
         Ok(()) => Some(Reason::NatIn),
         Err(reason) => Some(reason),
     }
@@ -112,12 +122,9 @@ pub fn network_header(link: &Link) -> u32 {
     if link.header == 0 { 0 } else { ETHERNET }
 }
 
-/// Whether the flow's outside address is still one of this host's. An address that is gone cannot
-/// be answered; the next packet starts anew on a present one.
+/// The end of a packet about which somebody has just decided. Its flow may have been ended, and
+/// opened again from another outside address.
 #[inline(always)]
-#[must_use]
-pub fn still_ours(entry: &Entry) -> bool {
-    let addr = entry.target().saddr;
-    maps::outside(entry.outside()) == Some(addr)
-        || maps::source(addr).is_some_and(|found| found.action != source::TRANSLATE)
+fn opened() -> Reason {
+    if desk().is_some_and(|desk| desk.moved != 0) { Reason::Moved } else { Reason::NatOut }
 }

@@ -8,6 +8,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod account;
+pub mod address;
 pub mod checksum;
 pub mod decide;
 pub mod expire;
@@ -18,6 +19,7 @@ pub mod kernel;
 pub mod known;
 pub mod open;
 pub mod opening;
+pub mod options;
 pub mod packet;
 pub mod policy;
 pub mod port;

@@ -10,6 +10,7 @@ use vnet_common::{
 };
 
 use crate::{
+    address::{self, Presence},
     kernel::{
         desk::desk,
         flows::Entry,
@@ -64,7 +65,7 @@ fn with_address(
         key: *key,
         daddr: key.daddr,
         dport: key.dport,
-        addr: maps::outside(number).ok_or(Reason::Unmanaged)?,
+        addr: maps::outside(number).ok_or(Reason::NoAddress)?,
         link: maps::outside_link(number).ok_or(Reason::Unmanaged)?,
         port: 0,
         ports: ports(key, config),
@@ -124,6 +125,10 @@ fn from_host(frame: &Frame, packet: &Packet) -> Result<Option<u8>, Reason> {
     match found {
         _ if by_device => translated(key.daddr),
         Some(found) if found.action == source::KEEP => Err(Reason::Host),
+        // An address that the uplink has had only since attach.
+        _ if arrived == 0 && address::presence(frame, key.saddr) == Presence::Here => {
+            Err(Reason::Host)
+        }
         Some(_) => translated(key.daddr),
         None if private(key.saddr) => Err(Reason::PrivateSource),
         None => Err(Reason::Routed),

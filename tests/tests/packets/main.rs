@@ -4,6 +4,7 @@
 //! has moved (see [`vnet_tests::datapath`]). `reasons` proves that no end was forgotten.
 
 mod account;
+mod address;
 mod aside;
 mod checksum;
 mod error_in;

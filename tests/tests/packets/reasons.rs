@@ -10,13 +10,13 @@ use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
 use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
 use vnet_tests::test_run::Context;
 
+use crate::address::readdress;
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 4] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 3] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
-    (Reason::Vlan, "a tag beside the frame cannot be given to the kernel: `wire` sends one"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
@@ -83,8 +83,18 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             datapath.role(datapath.uplink.index, role::INSIDE);
             out(datapath, &datagram())
         }
-        Reason::Ipv6 | Reason::NotIp => {
-            let kind = if end == Reason::Ipv6 { EtherType::IPV6 } else { EtherType::ARP };
+        Reason::Moved => {
+            datapath.out(&datagram(), Reason::NatOut);
+            readdress(datapath, Some("198.51.100.50"));
+            out(datapath, &datagram())
+        }
+        // A tag beside the frame cannot be given to the kernel here: `wire` sends one.
+        Reason::Ipv6 | Reason::NotIp | Reason::Vlan => {
+            let kind = match end {
+                Reason::Ipv6 => EtherType::IPV6,
+                Reason::Vlan => EtherType::VLAN,
+                _ => EtherType::ARP,
+            };
             let frame = [&[2; 12][..], &kind.0.to_be_bytes(), &[0; 46]].concat();
             Some(Try { frame, ..out(datapath, &datagram())? })
         }
@@ -104,8 +114,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::HairpinOut
         | Reason::HairpinLost
-        | Reason::Vlan
         | Reason::Fragment
+        | Reason::NoAddress
         | Reason::PrivateSource
         | Reason::MulticastSource
         | Reason::Protocol
@@ -162,11 +172,16 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             mappings.insert(endpoint(&datagram()), ending, 0).expect("mappings has room");
             out(datapath, &datagram())
         }
+        Reason::NoAddress => {
+            readdress(datapath, None);
+            out(datapath, &datagram())
+        }
         Reason::Malformed => cut(out(datapath, &datagram())),
         Reason::HairpinLost
         | Reason::Hairpin
         | Reason::HairpinOut
         | Reason::Rewrite
+        | Reason::Moved
         | Reason::NatOut
         | Reason::NatIn
         | Reason::IcmpErrorOut

@@ -7,6 +7,7 @@
 mod counters;
 mod device_inside;
 mod device_uplink;
+mod dhcp;
 mod error;
 mod expiry;
 mod hairpin;

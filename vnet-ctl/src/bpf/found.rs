@@ -8,7 +8,7 @@ use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
 use aya::programs::links::{LinkError, PinnedLink};
 use vnet_common::LAYOUT_VERSION;
-use vnet_common::policy::Config;
+use vnet_common::policy::{Config, role};
 
 use super::error::{Error, is_absent, is_other_layout};
 use super::hooks;
@@ -68,6 +68,10 @@ fn fill(instance: &mut Instance, maps: &Maps<'_>) -> Result<Option<String>, Erro
     instance.config = or_default(maps.config(), &mut odd)?.unwrap_or(unset);
     instance.links = or_default(maps.links(), &mut odd)?.unwrap_or_default();
     instance.outsides = or_default(maps.outsides(), &mut odd)?.unwrap_or_default();
+    for link in instance.links.values_mut().filter(|link| link.roles & role::UPLINK != 0) {
+        // The datapath follows the uplink's address in `outsides`.
+        link.addr = instance.outsides.get(&link.outside).map_or(link.addr, |outside| outside.addr);
+    }
     instance.sources = or_default(maps.sources(), &mut odd)?.unwrap_or_default();
     instance.sysctls = or_default(maps.sysctls(), &mut odd)?.unwrap_or_default();
     Ok(odd)

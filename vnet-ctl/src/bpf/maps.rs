@@ -71,13 +71,15 @@ impl<'a> Maps<'a> {
         Ok(())
     }
 
-    /// `outsides`: the numbers that are in use.
+    /// `outsides`: the numbers that are in use. When each was checked is the datapath's own matter,
+    /// and left out.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub fn outsides(&self) -> Result<BTreeMap<u32, Outside>, Error> {
         let map: Array<MapData, Outside> = self.open("outsides")?;
-        let rows = (0..map.len()).map(|number| Ok((number, map.get(&number, 0)?)));
+        let rows = (0..map.len())
+            .map(|number| Ok((number, Outside { checked: 0, ..map.get(&number, 0)? })));
         let rows: Result<BTreeMap<_, _>, MapError> = rows.collect();
         let mut rows = rows.map_err(|source| Error::map("read", "outsides", source))?;
         rows.retain(|_, outside| *outside != Outside::default());

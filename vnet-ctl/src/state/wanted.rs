@@ -35,7 +35,7 @@ pub fn wanted(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let outsides = outsides(&links);
+    let outsides = outsides(wish, &links);
     let sources = sources(wish, host, &links, &outsides);
     let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
     Ok(Instance {
@@ -150,10 +150,14 @@ fn free_handle(tc: Option<&Tc>) -> u32 {
     (FILTER_HANDLE..).find(|handle| !taken.contains(handle)).unwrap_or(FILTER_HANDLE)
 }
 
-/// The outside addresses by their numbers.
-fn outsides(links: &BTreeMap<u32, Link>) -> BTreeMap<u32, Outside> {
+/// The outside addresses by their numbers. One that was not named may be followed by another.
+fn outsides(wish: &Attach, links: &BTreeMap<u32, Link>) -> BTreeMap<u32, Outside> {
+    let asked = wish.address.map(|address| address.octets()).unwrap_or_default();
     let uplinks = links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0);
-    uplinks.map(|(index, link)| (link.outside, Outside { addr: link.addr, link: *index })).collect()
+    let outside = |(index, link): (&u32, &Link)| {
+        (link.outside, Outside { addr: link.addr, link: *index, asked, checked: 0 })
+    };
+    uplinks.map(outside).collect()
 }
 
 /// Inside prefixes are translated; the uplink's own further addresses are not.

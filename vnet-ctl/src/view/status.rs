@@ -252,10 +252,25 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
 fn address_problem(instance: &Instance, host: &Host) -> Option<String> {
     let (index, link) = instance.uplink()?;
     let device = host.devices.get(&index)?;
-    let address = Ipv4Addr::from(link.addr);
-    let gone = !device.has(address);
-    gone.then(|| {
-        let name = &device.name;
-        format!("outside address {address} is no longer on {name}: attach again to take another")
-    })
+    let (name, address) = (&device.name, Ipv4Addr::from(link.addr));
+    let asked = instance.outsides.get(&link.outside).map(|outside| Ipv4Addr::from(outside.asked));
+    let asked = asked.filter(|asked| !asked.is_unspecified());
+    let wanted = asked.unwrap_or(address);
+    let which = match wanted {
+        Ipv4Addr::UNSPECIFIED => "the outside address".to_owned(),
+        wanted => format!("outside address {wanted}"),
+    };
+    let other = device.addresses.iter().any(|(_, global)| *global);
+    match (asked, other) {
+        _ if device.has(wanted) => None,
+        (None, true) => {
+            Some(format!("{which} is no longer on {name}: the next packet takes another"))
+        }
+        (None, false) => {
+            Some(format!("{which} is no longer on {name}, nor any other: nothing can leave"))
+        }
+        (Some(_), _) => {
+            Some(format!("{which} is no longer on {name}: put it back, or attach with another"))
+        }
+    }
 }

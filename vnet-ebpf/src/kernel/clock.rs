@@ -17,6 +17,13 @@ pub fn seconds() -> u32 {
     (now() / 1_000_000_000) as u32
 }
 
+/// A number that changes about once a millisecond, or with each tick of a slower clock.
+#[inline(always)]
+#[must_use]
+pub fn tick() -> u32 {
+    (now() >> 20) as u32
+}
+
 /// A random number.
 #[inline(always)]
 #[must_use]

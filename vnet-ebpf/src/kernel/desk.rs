@@ -14,6 +14,8 @@ use crate::{opening::Opening, packet::Packet, translate::Search};
 pub struct Desk {
     /// The packet.
     pub packet: Packet,
+    /// 1 when its flow was ended because its outside address is gone.
+    pub moved: u32,
     /// The connection it is about to open.
     pub opening: Opening,
     /// The search for its port.

@@ -24,6 +24,8 @@ const REACH: u32 = 0xff;
 pub mod ethertype {
     /// IPv4.
     pub const IPV4: u16 = 0x0800;
+    /// ARP (RFC 826).
+    pub const ARP: u16 = 0x0806;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
     /// A VLAN tag in the frame's bytes (802.1Q).

@@ -26,9 +26,9 @@ static LINKS: HashMap<u32, Link, 1024, NO_PREALLOC> = HashMap::new();
 /// Entries of the maps that the loader sizes to the outside addresses.
 pub(super) const SIZED_BY_ADDRESSES: usize = 4;
 #[btf_map(name = "outsides")]
-static OUTSIDES: Array<Outside, SIZED_BY_ADDRESSES> = Array::new();
+pub(super) static OUTSIDES: Array<Outside, SIZED_BY_ADDRESSES> = Array::new();
 #[btf_map(name = "sources")]
-static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
+pub(super) static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
 /// Only the control plane uses it: what it must put back. It lives here to be pinned and versioned
 /// with all else.
 #[btf_map(name = "sysctls")]
@@ -65,11 +65,11 @@ pub fn outside_link(number: u8) -> Option<u32> {
     OUTSIDES.get(number.into()).map(|outside| outside.link)
 }
 
-/// The outside address with this number.
+/// The outside address with this number; `None` while its uplink has none.
 #[inline(always)]
 #[must_use]
 pub fn outside(number: u8) -> Option<Ipv4> {
-    OUTSIDES.get(number.into()).map(|outside| outside.addr)
+    OUTSIDES.get(number.into()).map(|outside| outside.addr).filter(|addr| *addr != [0; 4])
 }
 
 /// Counts an end.

@@ -13,9 +13,11 @@
 pub mod atomic;
 pub mod clock;
 pub mod desk;
+pub mod fib;
 pub mod flows;
 pub mod frame;
 pub mod maps;
+pub mod outsides;
 pub mod ports;
 pub mod socket;
 pub mod timer;
