@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::lab::Lab;
 use crate::link::Port;
 use crate::netns::Netns;
-use crate::packet::{Ether, EtherType, Malformed, Packet, explain, faults};
+use crate::packet::{Ether, EtherType, Ipv4, Malformed, Packet, explain, faults};
 use crate::tun::Layer;
 use crate::wire::Wire;
 
@@ -139,8 +139,18 @@ fn framed(layer: Layer, packet: Vec<u8>) -> Vec<u8> {
 /// Whether a packet has an inside address, or quotes one.
 fn tells_who_is_inside(packet: &Packet) -> bool {
     let inside = |address: Ipv4Addr| address.octets()[0] == 10;
-    let quoted = packet.quote().is_some_and(|q| inside(q.ip.source) || inside(q.ip.destination));
-    inside(packet.ip.source) || inside(packet.ip.destination) || quoted
+    let tells = |ip: &Ipv4| {
+        inside(ip.source) || inside(ip.destination) || recorded(&ip.options).any(inside)
+    };
+    tells(&packet.ip) || packet.quote().is_some_and(|quote| tells(&quote.ip))
+}
+
+/// Everything in an IP header's options that may be an address which somebody on the way has written
+/// there: in a recorded route or beside a timestamp.
+fn recorded(options: &[u8]) -> impl Iterator<Item = Ipv4Addr> {
+    let records = options.iter().any(|byte| matches!(byte, 7 | 68 | 131 | 137));
+    let words = options.windows(4).filter(move |_| records);
+    words.map(|word| Ipv4Addr::new(word[0], word[1], word[2], word[3]))
 }
 
 #[cfg(test)]

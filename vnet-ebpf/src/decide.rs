@@ -17,7 +17,7 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps,
     },
-    known, open,
+    known, open, options,
     packet::{self, Kind, Packet},
     policy,
     quote::{self, End},
@@ -165,6 +165,9 @@ fn error_outward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Destination, target.saddr, target.sport)?;
     rewrite::addresses(frame, packet.l3, target.saddr, packet.key.daddr)?;
+    // What was written into a packet that came in is written into the error about it too.
+    options::hide(frame, packet.l3, packet.l4, target.saddr);
+    options::hide(frame, quote.l3, quote.l4, target.saddr);
     Ok(Reason::IcmpErrorOut)
 }
 

@@ -14,6 +14,7 @@ use crate::{
         frame::Frame,
     },
     opening::Opening,
+    options,
     packet::{Kind, Packet},
     rewrite,
 };
@@ -49,7 +50,11 @@ pub fn forward(
 ) -> Result<(), Reason> {
     let target = entry.target();
     count(frame, packet, entry, direction);
-    rewrite::apply(frame, packet, &target)
+    rewrite::apply(frame, packet, &target)?;
+    if direction == Direction::Out {
+        options::hide(frame, packet.l3, packet.l4, target.saddr);
+    }
+    Ok(())
 }
 
 /// Counts a packet of a known flow and follows the conversation.

@@ -6,7 +6,11 @@ use vnet_common::Ipv4;
 
 use crate::{
     checksum::Change,
-    kernel::{self, frame::Frame},
+    kernel::{
+        self,
+        frame::{Frame, Skb},
+        maps,
+    },
     packet::{Bytes, IPV4_HEADER},
     rewrite::Patch,
 };
@@ -45,7 +49,8 @@ pub struct Walk {
 
 impl Walk {
     /// Begins with the options of the IP header from `l3` to `l4`; `zero` is one that the verifier
-    /// must not know (see [`crate::translate`]).
+    /// must not know: kernels before 6.7 walk the step of a loop only once, with what they know of its
+    /// context before the first turn, and would take out whatever other values lead to.
     #[inline(always)]
     #[must_use]
     pub fn new(l3: u32, l4: u32, addr: Ipv4, zero: u32) -> Self {
@@ -126,21 +131,31 @@ fn difference(old: u32, new: u32, odd: bool) -> Change {
         .word(word([d, 0, 0, 0]), word([h, 0, 0, 0]))
 }
 
+/// Puts `addr` in the place of every address that has been written into the options of the IP header
+/// from `l3` to `l4`.
+#[inline(always)]
+pub fn hide(frame: &Frame, l3: u32, l4: u32, addr: Ipv4) {
+    if l4 - l3 > IPV4_HEADER {
+        vnet_hide(frame.skb(), l3, l4, u32::from_ne_bytes(addr));
+    }
+}
+
 /// A walk and the packet it is through.
-struct Hiding<'a> {
-    frame: &'a mut Frame,
+struct Hiding {
+    frame: Frame,
     walk: Walk,
 }
 
-/// Puts `addr` in the place of every address that has been written into the options of the IP header
-/// from `l3` to `l4`. Not inlined: few packets have options.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn hide(frame: &mut Frame, l3: u32, l4: u32, addr: Ipv4, zero: u32) {
-    let walk = Walk::new(l3, l4, addr, zero);
-    kernel::repeat(STEPS, step, &mut Hiding { frame, walk });
+extern "C" fn vnet_hide(skb: Skb, l3: u32, l4: u32, addr: u32) -> u32 {
+    let zero = maps::config().map_or(0, |config| config.reserved);
+    let walk = Walk::new(l3, l4, addr.to_ne_bytes(), zero);
+    kernel::repeat(STEPS, step, &mut Hiding { frame: Frame::new(skb), walk });
+    0
 }
 
-extern "C" fn step(_turn: u64, hiding: &mut Hiding<'_>) -> i64 {
-    let Hiding { frame, walk } = hiding;
-    i64::from(walk.step(*frame).is_none())
+extern "C" fn step(_turn: u64, hiding: &mut Hiding) -> i64 {
+    i64::from(hiding.walk.step(&mut hiding.frame).is_none())
 }

@@ -3,12 +3,14 @@
 
 use std::net::Ipv4Addr;
 
-use vnet_tests::lab::{Lab, server_address};
+use vnet_tests::lab::{Lab, OUTSIDE, server_address};
 use vnet_tests::netns::Netns;
+use vnet_tests::packet::{Packet, assert_valid};
 use vnet_tests::skip;
+use vnet_tests::wire::Wire;
 
 use crate::path::{far, narrow};
-use crate::scene::Scene;
+use crate::scene::{Scene, ask, outside, server};
 
 /// The machine behind the server.
 const FAR: &str = "203.0.113.2";
@@ -142,4 +144,49 @@ fn outcome(netns: &Netns, program: &str, words: &[&str]) -> String {
     let output = netns.command(program, words).output().expect("the program can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The addresses a ping shows behind a mark, in their order.
+fn recorded(said: &str, mark: &str) -> Vec<Ipv4Addr> {
+    let lines = said.lines().skip_while(|line| !line.starts_with(mark));
+    let words = lines.map(|line| line.trim_start_matches(mark).split_whitespace().next());
+    words.map_while(|word| word?.parse().ok()).collect()
+}
+
+#[test]
+fn ping_records_the_route_and_nobody_inside() {
+    let scene = Scene::new();
+    let (_far, _) = far(&scene);
+    let said = run(&scene, "ping", &format!("-n -c 2 -i 0.2 -W 3 -R {FAR}"));
+    let route = recorded(&said, "RR:");
+    // The client, which has written its own address, and the router are one from outside.
+    assert_eq!(&route[..2], [OUTSIDE, OUTSIDE], "{said}");
+    assert!(route.contains(&FAR.parse().expect("an address")), "{said}");
+    assert!(said.contains("2 received") && said.contains("same route"), "{said}");
+    let said = run(&scene, "ping", &format!("-n -c 2 -i 0.2 -W 3 -T tsandaddr {FAR}"));
+    let route = recorded(&said, "TS:");
+    assert_eq!(&route[..2], [OUTSIDE, OUTSIDE], "{said}");
+    scene.end();
+}
+
+#[test]
+fn an_error_about_a_recorded_route_tells_of_nobody_inside() {
+    let scene = Scene::new();
+    let lab = &scene.lab;
+    let (client, remote) = (scene.udp(0, 4000), lab.server.udp(server()));
+    ask(&client, &remote);
+    drop(client);
+    let wire = Wire::open(&lab.server, &lab.server_port);
+    let mut asked = Packet::udp(server(), outside(4000)).payload(b"still there?");
+    // Room for one: a kernel that delivers a packet and adds itself leaves the checksum as it was.
+    asked.ip.options = vec![7, 7, 4, 0, 0, 0, 0, 0];
+    wire.send_packet(&asked.frame(lab.server_port.mac, lab.uplink.mac));
+    let error = wire.expect("the error", |packet| packet.quote().is_some());
+    let quote = error.quote().expect("that is what was waited for");
+    // The router has recorded its address inside, and the client has copied that into its answer.
+    for options in [&quote.ip.options, &error.ip.options] {
+        assert_eq!(options[3..7], OUTSIDE.octets(), "{error}");
+    }
+    assert_valid(&error.bytes());
+    scene.end();
 }
