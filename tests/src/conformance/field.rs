@@ -23,7 +23,7 @@ use crate::packet::{Endpoint, Mac, Packet, explain};
 use crate::wire::Wire;
 
 /// How long a station waits for a packet that should come.
-const PATIENCE: Duration = Duration::from_millis(1000);
+const PATIENCE: Duration = Duration::from_millis(2000);
 
 /// How long it listens for one that should not. A router forwards within the call that sends, so
 /// what takes longer than this does so on purpose.

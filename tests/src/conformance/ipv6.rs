@@ -12,6 +12,8 @@ pub(super) const UDP: u8 = 17;
 pub(super) const ICMP: u8 = 58;
 /// Hop-by-hop options.
 const HOP_BY_HOP: u8 = 0;
+/// A fragment.
+const FRAGMENT: u8 = 44;
 const HEADER: usize = 40;
 
 /// An IPv6 packet without extension headers, or with a Hop-by-Hop header of padding.
@@ -79,6 +81,19 @@ impl Packet6 {
         bytes.extend(self.source.octets());
         bytes.extend(self.destination.octets());
         [bytes, extension, self.body.clone()].concat()
+    }
+
+    /// The packet in two fragments, as they are on the wire.
+    pub(super) fn halves(&self, id: u32) -> [Vec<u8>; 2] {
+        const FIRST: u16 = 64;
+        let (first, rest) = self.body.split_at(usize::from(FIRST));
+        [(first, 0, 1), (rest, FIRST, 0)].map(|(part, offset, more)| {
+            let mut body = vec![self.protocol, 0];
+            body.extend((offset | more).to_be_bytes());
+            body.extend(id.to_be_bytes());
+            body.extend(part);
+            Self { protocol: FRAGMENT, body, ..self.clone() }.bytes()
+        })
     }
 
     /// Reads a frame; None when it carries something else.

@@ -41,6 +41,7 @@ pub struct Wish {
     rules: &'static str,
     sysctls: &'static [(&'static str, &'static str)],
     router: &'static [&'static str],
+    uplink: &'static str,
 }
 
 impl Wish {
@@ -52,6 +53,7 @@ impl Wish {
             rules: "",
             sysctls: &[],
             router: &[],
+            uplink: UPLINK,
         }
     }
 
@@ -80,26 +82,31 @@ impl Wish {
         Self { router, ..self }
     }
 
+    /// Another uplink than the lab's own; the rule names it too.
+    pub fn uplink(self, uplink: &'static str) -> Self {
+        Self { uplink, ..self }
+    }
+
     /// nftables has nothing of the kind, and why.
     pub fn no_nft(self, why: &'static str) -> Self {
         Self { rule: Err(why), ..self }
     }
 
     /// Timeouts in seconds, for vnet and for conntrack, so short that a probe can wait for them:
-    /// two seconds for all but established connections.
+    /// three seconds for all but established connections.
     pub fn short(self) -> Self {
-        self.words(&["--timeout-udp", "2", "--timeout-icmp", "2", "--timeout-tcp-transitory", "2"])
+        self.words(&["--timeout-udp", "3", "--timeout-icmp", "3", "--timeout-tcp-transitory", "3"])
             .sysctls(&[
-                ("nf_conntrack_udp_timeout", "2"),
-                ("nf_conntrack_udp_timeout_stream", "2"),
-                ("nf_conntrack_icmp_timeout", "2"),
-                ("nf_conntrack_tcp_timeout_syn_sent", "2"),
-                ("nf_conntrack_tcp_timeout_syn_recv", "2"),
-                ("nf_conntrack_tcp_timeout_fin_wait", "2"),
-                ("nf_conntrack_tcp_timeout_close_wait", "2"),
-                ("nf_conntrack_tcp_timeout_last_ack", "2"),
-                ("nf_conntrack_tcp_timeout_time_wait", "2"),
-                ("nf_conntrack_tcp_timeout_close", "2"),
+                ("nf_conntrack_udp_timeout", "3"),
+                ("nf_conntrack_udp_timeout_stream", "3"),
+                ("nf_conntrack_icmp_timeout", "3"),
+                ("nf_conntrack_tcp_timeout_syn_sent", "3"),
+                ("nf_conntrack_tcp_timeout_syn_recv", "3"),
+                ("nf_conntrack_tcp_timeout_fin_wait", "3"),
+                ("nf_conntrack_tcp_timeout_close_wait", "3"),
+                ("nf_conntrack_tcp_timeout_last_ack", "3"),
+                ("nf_conntrack_tcp_timeout_time_wait", "3"),
+                ("nf_conntrack_tcp_timeout_close", "3"),
             ])
     }
 
@@ -115,7 +122,8 @@ impl Wish {
     }
 
     fn vnet(&self, lab: &Lab) -> Result<(), Miss> {
-        let words = [&["attach", "--nat", UPLINK, "--inside", INSIDE], &self.words[..]].concat();
+        let words =
+            [&["attach", "--nat", self.uplink, "--inside", INSIDE], &self.words[..]].concat();
         let done = attach(lab, &words);
         if done.status.code() == Some(USAGE) {
             return Err(Miss::NotOffered(format!("no `{}`", self.words.join(" "))));

@@ -51,6 +51,8 @@ tests! {
     rfc6888_req2_paired_pooling
     rfc6888_req3_any_addresses_make_a_pool
     rfc6888_req6_destinations_left_alone
+    rfc6888_req5_connections_per_host_are_limited
+    nat_settings_change_while_flows_live
     nat_address_change_moves_mappings
     nat_flood_spares_connections
     nat_flood_leaves_room_for_others
@@ -75,7 +77,9 @@ tests! {
     rfc4787_req8a_filtering_can_be_chosen
     rfc5382_req3_endpoint_independent_filtering
     rfc5128_3_3_udp_hole_punching
+    rfc5128_3_3_hole_punching_whatever_the_filter
     rfc5382_req2_tcp_handshake
+    rfc5382_req2_half_closed_and_opened_again
     rfc5382_req2a_simultaneous_open
     rfc5382_req4_unsolicited_syn
     rfc5382_req4_syn_crossed_by_our_own
@@ -89,6 +93,7 @@ tests! {
     rfc4787_req9_hairpin_external_source
     rfc5382_req8_hairpin
     rfc5508_req7_hairpinned_errors
+    rfc4787_req9_hairpin_whoever_is_inside
     nat_forward_reaches_the_server_inside
     nat_forward_of_a_range
     rfc4787_req9_hairpin_to_a_forward
@@ -133,9 +138,13 @@ tests! {
     nat_unknown_protocols_do_not_mix
     rfc1918_nothing_leaves_with_an_inside_source
     rfc919_multicast_and_broadcast_stay
+    nat_uplink_without_a_mac_header
+    nat_uplink_macvlan
+    nat_several_uplinks
     nat_ipv6_is_left_alone
     nat66_endpoint_independent_mapping
     nat66_errors_and_extension_headers
+    nat66_fragments
     rfc6296_3_1_checksum_neutral
     rfc6296_3_2_both_directions_without_state
     rfc6296_3_errors

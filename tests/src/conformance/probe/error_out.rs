@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::quoting::{HOP, KINDS, kind_and_rest, moved, quote, with_rest};
+use super::timeout::TURNS;
 use crate::conformance::Level::{Must, Should};
 use crate::conformance::field::{A, Field, S1, unique_id};
 use crate::conformance::tcp::{Connection, DATA};
@@ -130,7 +131,7 @@ fn errors_end_nothing(translator: Translator) -> Seen {
 fn errors_refresh_nothing(translator: Translator) -> Seen {
     let field = Field::of(translator, &Wish::plain().short())?;
     let udp = moved(&field)?;
-    for _ in 0..9 {
+    for _ in 0..TURNS {
         field.outside.send(&udp.error(HOP, IcmpKind::HOST_UNREACHABLE, 8));
         sleep(Duration::from_millis(500));
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::conformance::Level::{May, Must, Should};
 use crate::conformance::field::{A, Field, S1, S2, outside};
-use crate::conformance::tcp::{Connection, SYN_ACK};
+use crate::conformance::tcp::{Connection, FIN_ACK, SYN_ACK};
 use crate::conformance::translator::Wish;
 use crate::conformance::{Requirement, Seen, Translator, ensure, fails};
 use crate::packet::{Body, Endpoint as _, IcmpKind, Packet, TcpFlags};
@@ -53,10 +53,24 @@ pub(super) const LIST: &[Requirement] = &[
         udp_hole_punching,
     ),
     Requirement::new(
+        (Should, "RFC 5128 section 3.3"),
+        "rfc5128_3_3_hole_punching_whatever_the_filter",
+        "The same with each way of filtering that can be chosen.",
+        hole_punching_in_all_modes,
+    )
+    .pending("there is one way of filtering"),
+    Requirement::new(
         (Must, "RFC 5382 REQ-2"),
         "rfc5382_req2_tcp_handshake",
         "TCP connections open, carry data both ways, and close.",
         tcp_life,
+    ),
+    Requirement::new(
+        (Must, "RFC 5382 REQ-2"),
+        "rfc5382_req2_half_closed_and_opened_again",
+        "After the FIN of one end the other goes on sending; a closed connection is opened again \
+         with the same ports.",
+        half_closed,
     ),
     Requirement::new(
         (Must, "RFC 5382 REQ-2a"),
@@ -166,7 +180,17 @@ fn tcp_full_cone(translator: Translator) -> Seen {
 }
 
 fn udp_hole_punching(translator: Translator) -> Seen {
-    let field = Field::plain(translator)?;
+    punched(&Field::plain(translator)?)
+}
+
+fn hole_punching_in_all_modes(translator: Translator) -> Seen {
+    for mode in ["endpoint-independent", "address-dependent", "address-and-port-dependent"] {
+        punched(&Field::of(translator, &filtering(mode))?)?;
+    }
+    Ok(())
+}
+
+fn punched(field: &Field) -> Seen {
     // s1 is the rendezvous server, s2 the peer.
     let known = field.udp((A, 4000), S1)?;
     field.intrudes(&Packet::udp(S2, known).payload(b"too early"), A);
@@ -179,12 +203,29 @@ fn tcp_life(translator: Translator) -> Seen {
     let field = Field::plain(translator)?;
     let mut tcp = Connection::open(&field, (A, 4000), S1)?;
     tcp.talks(&field)?;
-    let fin = crate::conformance::tcp::FIN_ACK;
-    ensure(field.out(&tcp.outward(fin)).is_some(), "a FIN did not leave")?;
+    ensure(field.out(&tcp.outward(FIN_ACK)).is_some(), "a FIN did not leave")?;
     tcp.next.0 += 1;
-    ensure(field.back(&tcp.inward(fin), A).is_some(), "a FIN did not arrive")?;
+    ensure(field.back(&tcp.inward(FIN_ACK), A).is_some(), "a FIN did not arrive")?;
     tcp.next.1 += 1;
     ensure(field.out(&tcp.outward(TcpFlags::ACK)).is_some(), "the last ACK did not leave")
+}
+
+fn half_closed(translator: Translator) -> Seen {
+    let field = Field::plain(translator)?;
+    let mut tcp = Connection::open(&field, (A, 4000), S1)?;
+    tcp.talks(&field)?;
+    ensure(field.out(&tcp.outward(FIN_ACK)).is_some(), "a FIN did not leave")?;
+    tcp.next.0 += 1;
+    for _ in 0..3 {
+        ensure(tcp.hear(&field), "data after the other end's FIN did not arrive")?;
+        let acknowledged = field.out(&tcp.outward(TcpFlags::ACK)).is_some();
+        ensure(acknowledged, "an acknowledgement after a FIN did not leave")?;
+    }
+    ensure(field.back(&tcp.inward(FIN_ACK), A).is_some(), "a FIN did not arrive")?;
+    tcp.next.1 += 1;
+    ensure(field.out(&tcp.outward(TcpFlags::ACK)).is_some(), "the last ACK did not leave")?;
+    let again = Connection::open(&field, (A, 4000), S1)?.mapped;
+    ensure(again == tcp.mapped, "it was opened again with another port")
 }
 
 fn simultaneous_open(translator: Translator) -> Seen {

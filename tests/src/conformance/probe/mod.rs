@@ -1,5 +1,6 @@
 //! The probes, a file for each group of requirements. Each file's `LIST` says what they are for.
 
+mod device;
 mod error_in;
 mod error_out;
 mod filtering;
@@ -32,6 +33,7 @@ pub(super) const GROUPS: &[(&str, &[Requirement])] = &[
     ("ICMP errors of the router itself", path::LIST),
     ("Fragments", fragment::LIST),
     ("Packets", leak::LIST),
+    ("Devices", device::LIST),
     ("IPv6", v6::LIST),
     ("Log", log::LIST),
 ];

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::conformance::Level::{Must, Should};
 use crate::conformance::field::{A, B, Field, S1, S2, outside, unique_id};
@@ -34,10 +36,23 @@ pub(super) const LIST: &[Requirement] = &[
     )
     .pending("there are no exclusions"),
     Requirement::new(
+        (Should, "RFC 6888 REQ-5"),
+        "rfc6888_req5_connections_per_host_are_limited",
+        "The number of connections one inside host may hold can be limited; others are not hurt.",
+        flows_per_host,
+    )
+    .pending("there is no limit for each host"),
+    Requirement::new(
+        (Must, "vnet"),
+        "nat_settings_change_while_flows_live",
+        "A setting is changed without ending a flow.",
+        changed_live,
+    ),
+    Requirement::new(
         (Must, "vnet"),
         "nat_address_change_moves_mappings",
-        "When the address of the uplink is replaced, the next packet of a host leaves with the new \
-         one.",
+        "When the address of the uplink is replaced, a host's packets leave with the new one within \
+         two seconds.",
         address_replaced,
     ),
     Requirement::new(
@@ -116,6 +131,42 @@ fn excluded(translator: Translator) -> Seen {
     ensure(*other.ip() == OUTSIDE, format!("another destination saw {other}"))
 }
 
+fn flows_per_host(translator: Translator) -> Seen {
+    let wish = Wish::plain().words(&["--max-flows-per-host", "8"]).rules(
+        "add set ip nat hosts { type ipv4_addr; size 65535; flags dynamic; }; \
+         add chain ip nat pass { type filter hook forward priority 0; }; \
+         add rule ip nat pass ct state new add @hosts { ip saddr ct count over 8 } drop",
+    );
+    let field = Field::of(translator, &wish)?;
+    for port in 10_000..10_064 {
+        field.a.send(&Packet::udp((A, 4000), (*S1.ip(), port)).payload(b"flow").id(unique_id()));
+    }
+    let heard = field.outside.all();
+    let left = heard.iter().filter(|packet| packet.data() == b"flow").count();
+    ensure(left == 8, format!("a host limited to 8 connections got {left}"))?;
+    field.udp((B, 4000), S2)?;
+    Ok(())
+}
+
+fn changed_live(translator: Translator) -> Seen {
+    let field = Field::plain(translator)?;
+    let mut tcp = Connection::open(&field, (A, 4000), S1)?;
+    let udp = field.udp((A, 4000), S1)?;
+    match translator {
+        Translator::Vnet => field.lab.attach(&["--timeout-udp", "200", "--ports", "5000-6000"]),
+        Translator::Nft => {
+            field.lab.router.set_sysctl("net/netfilter/nf_conntrack_udp_timeout", "200");
+            let other = "flush chain ip nat out; \
+                 add rule ip nat out oifname up0 meta l4proto { tcp, udp } masquerade to :5000-6000";
+            field.lab.router.must("nft", &[other]);
+        }
+    }
+    tcp.talks(&field)?;
+    ensure(field.answer(S1, udp, (A, 4000)), "a UDP mapping was ended")?;
+    let new = field.udp((A, 7000), S1)?;
+    ensure((5000..=6000).contains(&new.port()), "the change has no effect")
+}
+
 fn address_replaced(translator: Translator) -> Seen {
     let field = Field::plain(translator)?;
     let mapped = field.udp((A, 4000), S1)?;
@@ -127,6 +178,11 @@ fn address_replaced(translator: Translator) -> Seen {
     if translator == Translator::Vnet {
         // What a DHCP client's hook does.
         field.lab.attach(&[]);
+    }
+    // The kernel takes the flows of an address that has gone away in its own time.
+    let until = Instant::now() + Duration::from_secs(2);
+    while field.udp((A, 4000), S1)? == mapped && Instant::now() < until {
+        thread::sleep(Duration::from_millis(50));
     }
     for port in [4000, 4001] {
         let now = field.udp((A, port), S1)?;

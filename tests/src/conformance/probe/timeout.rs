@@ -1,5 +1,5 @@
 //! How long mappings live, and what keeps and ends them. Defaults are read back; what happens is
-//! seen with timeouts of two seconds.
+//! seen with timeouts of three seconds.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) const LIST: &[Requirement] = &[
     Requirement::new(
         (Should, "RFC 4787 REQ-5b, RFC 5508 REQ-2a"),
         "rfc4787_req5b_timeouts_are_settings",
-        "Timeouts can be set: a UDP mapping set to two seconds is gone soon after, and one that \
+        "Timeouts can be set: a UDP mapping set to three seconds is gone soon after, and one that \
          was not set is not.",
         settable,
     ),
@@ -106,9 +106,12 @@ pub(super) const LIST: &[Requirement] = &[
     ),
 ];
 
-/// Longer than a timeout of two seconds can take to have its effect: both translators look at what
+/// Longer than a timeout of three seconds can take to have its effect: both translators look at what
 /// is due about once in a second.
-const GONE: Duration = Duration::from_millis(4500);
+const GONE: Duration = Duration::from_millis(6000);
+
+/// Half seconds that are longer than that, too.
+pub(super) const TURNS: u32 = 12;
 
 /// Settings of conntrack that stand for a timeout; the least of them counts.
 fn conntrack(what: &str) -> &'static [&'static str] {
@@ -157,7 +160,7 @@ fn at_least(translator: Translator, what: &str, seconds: u64) -> Seen {
     ensure(is >= seconds, format!("{is} s"))
 }
 
-/// A UDP mapping of host a, with timeouts of two seconds.
+/// A UDP mapping of host a, with timeouts of three seconds.
 fn short() -> Wish {
     Wish::plain().short()
 }
@@ -174,7 +177,7 @@ fn settable(translator: Translator) -> Seen {
 
 /// Packets twice a second, for longer than the timeout.
 fn keep_talking(mut say: impl FnMut() -> Seen) -> Seen {
-    for _ in 0..9 {
+    for _ in 0..TURNS {
         say()?;
         sleep(Duration::from_millis(500));
     }
@@ -201,7 +204,7 @@ fn inbound_refresh_off(translator: Translator) -> Seen {
     let wish = short().words(&["--refresh", "outbound"]).no_nft("every packet refreshes");
     let field = Field::of(translator, &wish)?;
     let mapped = field.udp((A, 4000), S1)?;
-    for _ in 0..9 {
+    for _ in 0..TURNS {
         field.outside.send(&Packet::udp(S1, mapped));
         sleep(Duration::from_millis(500));
     }
@@ -214,7 +217,7 @@ fn errors_do_not_refresh(translator: Translator) -> Seen {
     let mapped = field.udp((A, 4000), S1)?;
     // About what came in earlier; nothing comes in any more that could refresh.
     let about = Packet::udp(S1, (A, 4000)).payload(b"answer");
-    for _ in 0..9 {
+    for _ in 0..TURNS {
         field.a.send(&about.error(A, IcmpKind::PORT_UNREACHABLE, 8));
         sleep(Duration::from_millis(500));
     }

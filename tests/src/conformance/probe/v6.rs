@@ -34,6 +34,13 @@ pub(super) const LIST: &[Requirement] = &[
     )
     .pending("there is no NAT66"),
     Requirement::new(
+        (Must, "RFC 4787 REQ-14"),
+        "nat66_fragments",
+        "NAT66: datagrams in fragments pass, in order and out of order.",
+        nat66_fragments,
+    )
+    .pending("there is no NAT66"),
+    Requirement::new(
         (Must, "RFC 6296 section 3.1"),
         "rfc6296_3_1_checksum_neutral",
         "NPTv6: the prefix is translated and a word of the address balances the checksum, so that \
@@ -167,6 +174,26 @@ fn nat66_errors(translator: Translator) -> Seen {
     let extended = Packet6::udp((A6, 4001), (S6, 5000), b"extended").extended();
     let seen = out(&field, &extended)?;
     ensure(seen.source == ROUTER6, "a packet with an extension header was not translated")
+}
+
+fn nat66_fragments(translator: Translator) -> Seen {
+    let field = field(translator, masquerade())?;
+    let whole = Packet6::udp((A6, 4000), (S6, 5000), &[7; 100]);
+    for (id, order) in [(1, [0, 1]), (2, [1, 0])] {
+        let pieces = whole.halves(id);
+        order.iter().for_each(|&n| field.a.send_raw(ETHER_TYPE, &pieces[n]));
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut sources = Vec::new();
+        let read = |frame: &[u8]| Packet6::read_frame(frame).filter(|seen| seen.destination == S6);
+        while let Some(seen) = field.outside.hear_frame(until, read) {
+            sources.push(seen.source);
+            if sources.len() == 2 {
+                break;
+            }
+        }
+        ensure(sources == [ROUTER6, ROUTER6], format!("{} of 2 fragments left", sources.len()))?;
+    }
+    Ok(())
 }
 
 fn by_prefix() -> Wish {
