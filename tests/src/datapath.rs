@@ -17,7 +17,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use vnet_common::account::{self, Counter, Reason};
 use vnet_common::flow::{Flow, FlowKey};
-use vnet_common::policy::{Config, Link, Outside, Source, role, source};
+use vnet_common::policy::{Config, Link, Outside, Source, config_flag, role, source};
 use vnet_common::port::PortPool;
 use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
 use vnet_common::{LAYOUT_VERSION, tcp::State};
@@ -26,7 +26,7 @@ use vnet_ctl::bpf::{Loaded, Sizes};
 use crate::counters::Counters;
 use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
-use crate::packet::{Packet, explain, faults};
+use crate::packet::{Packet, assert_valid, explain, faults};
 use crate::test_run::{self, Action, Context, Verdict};
 
 /// The outside address.
@@ -82,6 +82,13 @@ impl Plan {
         self
     }
 
+    /// Refusals are answered by ICMP, as they are by default outside tests: otherwise a refused packet
+    /// just ends.
+    pub fn answering(mut self) -> Self {
+        self.config.flags |= config_flag::ANSWER;
+        self
+    }
+
     /// Loads it.
     ///
     /// # Panics
@@ -127,7 +134,9 @@ impl Datapath {
 
     /// Starts from the usual one and changes it.
     pub fn plan() -> Plan {
-        Plan { config: Config { version: LAYOUT_VERSION, max_flows: 4096, ..Config::DEFAULT } }
+        let flags = Config::DEFAULT.flags & !config_flag::ANSWER;
+        let default = Config { flags, max_flows: 4096, ..Config::DEFAULT };
+        Plan { config: Config { version: LAYOUT_VERSION, ..default } }
     }
 
     fn fill(&mut self, config: &Config) {
@@ -248,6 +257,24 @@ impl Datapath {
             assert_eq!(verdict.frame, frame, "{} was to be left alone", explain(frame));
         }
         verdict.frame
+    }
+
+    /// Tries a packet that must meet this end and become an ICMP error to its sender: returns that.
+    ///
+    /// # Panics
+    /// When another end is counted, or the answer is not, or is not sent, or is not a valid packet.
+    #[track_caller]
+    pub fn answered(&self, hook: Hook, context: &Context, packet: &Packet, end: Reason) -> Packet {
+        let before = self.counters();
+        let verdict = self.run_frame(hook, context, &packet.bytes());
+        let moved = self.counters().since(&before);
+        let wanted = [end, Reason::IcmpSent].map(|end| (end.name().to_owned(), 1));
+        assert_eq!(moved, wanted.into_iter().collect(), "ends of {packet}: {verdict}");
+        assert_eq!(verdict.action, Action::Redirect, "{verdict}");
+        let answer = verdict.packet();
+        assert_valid(&verdict.frame);
+        assert_eq!(answer.ip.destination, packet.ip.source, "{answer}");
+        answer
     }
 
     /// Runs a program on any bytes, in any context, without judging what comes of it.

@@ -5,6 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use aya::maps::{Map, MapData};
 use vnet_common::account::Counter;
+use vnet_common::answer::Budget;
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
@@ -114,7 +115,7 @@ fn pools() -> Row {
     ("pools", None, pool)
 }
 
-fn rows() -> [Row; 11] {
+fn rows() -> [Row; 12] {
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
         config(),
@@ -128,6 +129,7 @@ fn rows() -> [Row; 11] {
         ("sources", None, record!(Source { action, number })),
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link, asked, checked })),
+        ("answers", None, record!(Budget { until })),
     ]
 }
 
@@ -140,7 +142,11 @@ fn load() -> Loaded {
 fn map<'a>(loaded: &'a mut Loaded, name: &str) -> &'a MapData {
     match loaded.ebpf().map(name) {
         Some(
-            Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data),
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LpmTrie(data)
+            | Map::LruHashMap(data)
+            | Map::PerCpuArray(data),
         ) => data,
         other => panic!("the map {name} is {other:?}"),
     }

@@ -18,12 +18,13 @@ const BUDGETS: [(&str, u32, u32); 3] =
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queue
 /// `tickets` is missing: the kernel takes no type information for maps without keys.
-const MAPS: [(&str, &str); 13] = [
+const MAPS: [(&str, &str); 14] = [
     ("config", "port_min"),
     ("links", "addr"),
     ("outsides", "addr"),
     ("desk", "packet"),
     ("peers", "flows"),
+    ("answers", "until"),
     ("sources", "action"),
     ("flows4", "last_seen"),
     ("mappings", "port"),
@@ -110,6 +111,7 @@ fn data(map: &Map) -> &MapData {
         Map::Array(data)
         | Map::HashMap(data)
         | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::Queue(data)
         | Map::Unsupported(data) => data,

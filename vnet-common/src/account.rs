@@ -97,11 +97,13 @@ pub enum Reason {
     Moved = 33,
     /// The uplink has no address to translate to.
     NoAddress = 34,
+    /// ICMP error that this host sent to say that it refused a packet.
+    IcmpSent = 35,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -137,6 +139,7 @@ impl Reason {
         Self::HairpinLost,
         Self::Moved,
         Self::NoAddress,
+        Self::IcmpSent,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -178,6 +181,7 @@ impl Reason {
             Self::HairpinLost => "hairpin_lost",
             Self::Moved => "moved",
             Self::NoAddress => "no_address",
+            Self::IcmpSent => "icmp_sent",
         }
     }
 
@@ -204,7 +208,8 @@ impl Reason {
             | Self::MalformedIn
             | Self::Unmanaged
             | Self::Hairpin
-            | Self::HairpinOut => Verdict::Pass,
+            | Self::HairpinOut
+            | Self::IcmpSent => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -284,6 +289,7 @@ impl Reason {
                 "source translated from another outside address than before: the former one is gone"
             }
             Self::NoAddress => "the uplink has no address to translate to",
+            Self::IcmpSent => "ICMP error that this host sent to say that it refused a packet",
         }
     }
 }

@@ -9,6 +9,7 @@
 #![no_std]
 
 pub mod account;
+pub mod answer;
 pub mod expire;
 pub mod flow;
 pub mod policy;
@@ -18,7 +19,7 @@ pub mod translate;
 
 /// Version of every map layout below. It is written to `config` when an instance is made; a
 /// binary that finds another number refuses rather than misread.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];

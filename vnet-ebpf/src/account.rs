@@ -10,7 +10,7 @@ use vnet_common::{
 /// `TC_ACT_UNSPEC`).
 pub const NEXT: i32 = -1;
 /// The packet ends here (`TC_ACT_SHOT`).
-const SHOT: i32 = 2;
+pub const SHOT: i32 = 2;
 /// Not a verdict: the packet has not met its end.
 pub const AGAIN: i32 = i32::MAX;
 

@@ -50,3 +50,10 @@ impl Change {
         !Self(u64::from(!field) + u64::from(self.folded())).folded()
     }
 }
+
+/// The checksum of words that add up to `sum`.
+#[inline(always)]
+#[must_use]
+pub fn of(sum: u64) -> u16 {
+    !Change(sum).folded()
+}

@@ -10,7 +10,7 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    address, hairpin, inbound,
+    address, answer, hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -64,7 +64,8 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
     }
     let Some(desk) = desk() else { return account::NEXT };
     account::log(frame, direction, &desk.packet, code);
-    account::tally(frame, desk.packet.payload, code)
+    let verdict = account::tally(frame, desk.packet.payload, code);
+    answer::or_verdict(frame, code, verdict)
 }
 
 /// Puts the packet on the desk.

@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod address;
+pub mod answer;
 pub mod checksum;
 pub mod decide;
 pub mod expire;

@@ -5,6 +5,7 @@
 
 mod account;
 mod address;
+mod answer;
 mod aside;
 mod checksum;
 mod error_in;

@@ -14,9 +14,10 @@ use crate::address::readdress;
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 3] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 4] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
+    (Reason::IcmpSent, "it comes with the end of the packet it is about: `answer` has some"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
@@ -128,7 +129,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::SocketClash
         | Reason::MappingRace
         | Reason::Malformed
-        | Reason::Rewrite => None,
+        | Reason::Rewrite
+        | Reason::IcmpSent => None,
     }
 }
 
@@ -197,7 +199,8 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::Multicast
         | Reason::FragmentIn
         | Reason::MalformedIn
-        | Reason::Unmanaged => None,
+        | Reason::Unmanaged
+        | Reason::IcmpSent => None,
     }
 }
 

@@ -64,6 +64,10 @@ pub(super) struct Args {
     /// Rest of a port before another host may get it, seconds [default: 120]
     #[arg(long, value_name = "S")]
     port_rest: Option<String>,
+    /// Do not tell inside hosts by ICMP (administratively prohibited) that they were refused for want
+    /// of a port or of room
+    #[arg(long)]
+    no_answer: bool,
     /// Level of the datapath's log, read by `vnetctl log`: off (costs nothing), error (failures of
     /// vnet itself; there are none so far), warn (also what is dropped), info (the same so far),
     /// debug (every decision, one for each packet), trace (the same so far) [default: off]
@@ -88,6 +92,7 @@ impl Args {
             tcp_established: self.timeout_tcp_established.clone(),
             tcp_transitory: self.timeout_tcp_transitory.clone(),
             port_rest: self.port_rest.clone(),
+            no_answer: self.no_answer,
             log_level: self.log_level.clone(),
         }
     }

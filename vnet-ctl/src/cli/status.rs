@@ -74,12 +74,14 @@ fn told(row: &Settings) -> String {
     format!(
         "  flows     {flows} of {max}, {mappings} mappings\n  \
            timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
+           refusals  {}\n  \
            log       {}\n",
         row.timeout_udp_s,
         row.timeout_icmp_s,
         row.timeout_tcp_established_s,
         row.timeout_tcp_transitory_s,
         row.port_rest_s,
+        if row.answer { "answered by ICMP" } else { "not answered" },
         row.log_level.name()
     )
 }

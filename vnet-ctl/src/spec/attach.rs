@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use vnet_common::policy::Config;
+use vnet_common::policy::{Config, config_flag};
 
 use super::name::{Instance, device_name};
 use super::word::{self, Level, Ports};
@@ -44,6 +44,8 @@ pub struct Words {
     pub tcp_transitory: Option<String>,
     /// `--port-rest`
     pub port_rest: Option<String>,
+    /// `--no-answer`
+    pub no_answer: bool,
     /// `--log-level`
     pub log_level: Option<String>,
 }
@@ -82,6 +84,8 @@ pub struct Attach {
     pub tcp_transitory: u32,
     /// Rest of a port before another host may get it, seconds.
     pub port_rest: u32,
+    /// Bits of [`config_flag`].
+    pub flags: u32,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -164,9 +168,16 @@ impl Attach {
             tcp_established,
             tcp_transitory,
             port_rest: port_rest.unwrap_or(default.port_rest),
+            flags: flags(words),
             log_level: log_level.unwrap_or_default(),
         })
     }
+}
+
+/// The default's flags, but for those that words switch.
+fn flags(words: &Words) -> u32 {
+    let off = if words.no_answer { config_flag::ANSWER } else { 0 };
+    Config::DEFAULT.flags & !off
 }
 
 /// A prefix when it looks like one, else the name of a device.
@@ -224,6 +235,7 @@ mod tests {
             tcp_established: bad("-1"),
             tcp_transitory: bad("9999999999"),
             port_rest: bad("86401"),
+            no_answer: true,
             log_level: bad("loud"),
         })
         .unwrap_err();

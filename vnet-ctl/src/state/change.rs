@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
-use vnet_common::policy::{role, source};
+use vnet_common::policy::{config_flag, role, source};
 
 use super::host::{Host, IP_FORWARD};
 use super::instance::{Instance, Running, read_name};
@@ -43,7 +43,7 @@ fn change(what: impl Into<String>, before: &str, after: &str) -> Change {
 }
 
 /// What `attach` has options for, always in the same order.
-fn settings(instance: &Instance) -> [(&'static str, String); 12] {
+fn settings(instance: &Instance) -> [(&'static str, String); 13] {
     let config = &instance.config;
     let seconds = |number: u32| format!("{number} s");
     [
@@ -58,8 +58,13 @@ fn settings(instance: &Instance) -> [(&'static str, String); 12] {
         ("timeout-tcp-established", seconds(config.tcp_established)),
         ("timeout-tcp-transitory", seconds(config.tcp_transitory)),
         ("port-rest", seconds(config.port_rest)),
+        ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),
     ]
+}
+
+const fn switch(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 fn sources(instance: &Instance, action: u32) -> String {

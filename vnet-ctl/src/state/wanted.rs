@@ -209,6 +209,7 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         icmp: wish.icmp,
         port_rest: wish.port_rest,
         max_flows: wish.max_flows.unwrap_or(made_for),
+        flags: wish.flags,
         log_level: wish.log_level as u32,
         ..Config::DEFAULT
     }

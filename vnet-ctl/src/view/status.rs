@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
-use vnet_common::policy::{Config, role, source};
+use vnet_common::policy::{Config, config_flag, role, source};
 
 use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
@@ -70,6 +70,8 @@ pub struct Settings {
     pub flows: usize,
     /// Mappings now.
     pub mappings: usize,
+    /// Whether inside hosts are told by ICMP that they were refused.
+    pub answer: bool,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -149,7 +151,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         Found::HalfMade(_) => return None,
     };
     let Config { udp, icmp, tcp_established, tcp_transitory, .. } = instance.config;
-    let Config { port_rest, max_flows, log_level, .. } = instance.config;
+    let Config { port_rest, max_flows, flags, log_level, .. } = instance.config;
     let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
     Some(Settings {
         ports: instance.ports(),
@@ -161,6 +163,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         max_flows,
         flows,
         mappings,
+        answer: flags & config_flag::ANSWER != 0,
         log_level: Level::from_number(log_level),
     })
 }

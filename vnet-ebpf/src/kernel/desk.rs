@@ -7,7 +7,7 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
-use crate::{opening::Opening, packet::Packet, translate::Search};
+use crate::{answer::Answer, opening::Opening, packet::Packet, translate::Search};
 
 /// What lies on the desk.
 #[repr(C)]
@@ -20,6 +20,8 @@ pub struct Desk {
     pub opening: Opening,
     /// The search for its port.
     pub search: Search,
+    /// What is said back.
+    pub answer: Answer,
 }
 
 #[btf_map(name = "desk")]

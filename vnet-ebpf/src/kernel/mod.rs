@@ -10,6 +10,7 @@
 //! any time: they are read and written one field at a time, and counted up atomically.
 #![expect(unsafe_code, reason = "this is the fence: helpers and map values are raw pointers")]
 
+pub mod answers;
 pub mod atomic;
 pub mod clock;
 pub mod desk;
@@ -19,6 +20,7 @@ pub mod frame;
 pub mod maps;
 pub mod outsides;
 pub mod ports;
+pub mod reply;
 pub mod socket;
 pub mod timer;
 

@@ -65,15 +65,13 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc5508_req8_refusal_is_told",
         "Who gets no port is told so by ICMP type 3 code 13.",
         refusal_told,
-    )
-    .pending("the drop is counted, but the sender is not told"),
+    ),
     Requirement::new(
         (Must, "RFC 1812 section 4.3.2.8"),
         "rfc1812_4_3_2_8_refusals_are_rate_limited",
         "Of a thousand refusals at once only some are told.",
         refusal_limited,
-    )
-    .pending("no refusal is told"),
+    ),
     Requirement::new(
         (Should, "RFC 6888 REQ-11c"),
         "rfc6888_req11c_refusals_are_counted",
