@@ -164,6 +164,17 @@ impl Datapath {
         self.hash("links").insert(index, link, 0).expect("links has room");
     }
 
+    /// Makes the uplink a VLAN device, as far as the programs know.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn vlan_uplink(&mut self) {
+        let index = self.uplink.index;
+        let mut links = self.hash::<u32, Link>("links");
+        let link = links.get(&index, 0).expect("the uplink is managed");
+        links.insert(index, Link { header: 18, ..link }, 0).expect("links has room");
+    }
+
     /// Says what becomes of sources in a prefix.
     ///
     /// # Panics

@@ -130,7 +130,8 @@ record!(Outside, 16);
 pub struct Link {
     /// Bits of [`role`].
     pub roles: u32,
-    /// Bytes of link header a frame starts with here: 14 (Ethernet) or 0 (tun, wireguard).
+    /// Bytes of link header a frame starts with here: 14 (Ethernet), 0 (tun, wireguard), or on a VLAN
+    /// device up to 18, because it may keep its tag in the frame's bytes.
     pub header: u32,
     /// First outside address, on an uplink.
     pub addr: Ipv4,

@@ -74,7 +74,7 @@ fn read(frame: &Frame) -> Result<&'static Link, Reason> {
     let link = known::managed(frame)?;
     let desk = desk().ok_or(Reason::Unmanaged)?;
     (desk.packet, desk.moved) = (Packet::UNKNOWN, 0);
-    packet::parse(frame, &mut desk.packet, known::network_header(link), frame.length())?;
+    packet::parse(frame, &mut desk.packet, known::network_header(frame, link), frame.length())?;
     Ok(link)
 }
 

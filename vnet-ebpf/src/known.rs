@@ -13,14 +13,16 @@ use crate::{
     kernel::{
         desk::desk,
         flows::Entry,
-        frame::{Frame, ethertype},
+        frame::{Frame, Skb, ethertype},
         maps,
     },
-    packet::{self, Kind, Packet},
+    packet::{self, Bytes as _, Kind, Packet},
 };
 
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
+/// The same with a VLAN tag in it.
+const TAGGED: u32 = 18;
 
 /// Takes the packet to its end, and returns that: a verdict, or [`AGAIN`] when somebody has to
 /// decide. `last`: nobody will, because somebody just has. Not inlined: deciding needs the stack.
@@ -54,7 +56,7 @@ fn known(
     if link.roles & role::UPLINK == 0 {
         return inside(frame, direction, packet, link);
     }
-    packet::parse(frame, packet, network_header(link), frame.length()).ok()?;
+    packet::parse(frame, packet, network_header(frame, link), frame.length()).ok()?;
     let entry = flow::known(packet, direction, frame.device())?;
     if direction == Direction::Out && !last && !address::is_current(&entry) {
         return None;
@@ -79,7 +81,7 @@ fn inside(
     if direction == Direction::Out && marked.is_none() && frame.arrived_on() != 0 {
         return Some(Reason::Inside);
     }
-    if packet::parse(frame, packet, network_header(link), frame.length()).is_err() {
+    if packet::parse(frame, packet, network_header(frame, link), frame.length()).is_err() {
         return Some(Reason::Inside);
     }
     match (direction, marked) {
@@ -109,17 +111,39 @@ pub fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
     match frame.ethertype() {
         ethertype::IPV4 => (),
         ethertype::IPV6 => return Err(Reason::Ipv6),
-        ethertype::VLAN | ethertype::SERVICE_VLAN => return Err(Reason::Vlan),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => return own_tag(frame).ok_or(Reason::Vlan),
         _ => return Err(Reason::NotIp),
     }
     maps::link(frame.device()).ok_or(Reason::Unmanaged)
 }
 
+/// The device, if it is a VLAN device that keeps its own tag in the frame's bytes (`reorder_hdr off`)
+/// and an IPv4 packet follows. Not inlined: it is rare.
+#[inline(never)]
+fn own_tag(frame: &Frame) -> Option<&'static Link> {
+    let link = maps::link(frame.device()).filter(|link| link.header == TAGGED)?;
+    let follows = u16::from_be(frame.half(TAGGED - 2)?);
+    (follows == ethertype::IPV4).then_some(link)
+}
+
 /// Offset of the IP header of packets on this device.
 #[inline(always)]
 #[must_use]
-pub fn network_header(link: &Link) -> u32 {
-    if link.header == 0 { 0 } else { ETHERNET }
+pub fn network_header(frame: &Frame, link: &Link) -> u32 {
+    // Not one of three numbers, which the verifier would follow one by one.
+    let header = link.header;
+    if header == TAGGED { vnet_after_tag(frame.skb()) } else { header }
+}
+
+/// The same on a VLAN device, where frames may have its tag in their bytes or not.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_after_tag(skb: Skb) -> u32 {
+    match Frame::new(skb).half(ETHERNET - 2).map(u16::from_be) {
+        Some(ethertype::VLAN | ethertype::SERVICE_VLAN) => TAGGED,
+        _ => ETHERNET,
+    }
 }
 
 /// The end of a packet about which somebody has just decided. Its flow may have been ended, and

@@ -152,3 +152,21 @@ fn icmp_that_is_neither_query_nor_error_does_not_leave() {
     }
     datapath.out(&Packet::pong(*CLIENT.ip(), *SERVER.ip(), 7), Reason::IcmpType);
 }
+
+#[test]
+fn a_vlan_device_may_have_its_tag_in_the_bytes_or_not() {
+    let mut datapath = Datapath::new();
+    datapath.out(&datagram().vlan(100), Reason::Vlan);
+    datapath.vlan_uplink();
+    let tagged = datapath.out(&datagram().vlan(100), Reason::NatOut);
+    assert_eq!((tagged.source(), tagged.ether.vlan), (outside(4000), Some(100)));
+    let plain = datapath.out(&datagram(), Reason::NatOut);
+    assert_eq!((plain.source(), plain.ether.vlan), (outside(4000), None));
+    for answer in [Packet::udp(SERVER, outside(4000)), Packet::udp(SERVER, outside(4000)).vlan(7)] {
+        let came = datapath.back(&answer, Reason::NatIn);
+        assert_eq!((came.destination(), came.ether.vlan), (CLIENT, answer.ether.vlan));
+    }
+    let error = Packet::udp(SERVER, CLIENT).error(*CLIENT.ip(), IcmpKind::PORT_UNREACHABLE, 8);
+    let error = datapath.out(&error.vlan(100), Reason::IcmpErrorOut);
+    assert_eq!((error.ip.source, error.ether.vlan), (OUTSIDE, Some(100)));
+}

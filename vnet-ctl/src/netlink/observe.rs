@@ -18,6 +18,8 @@ use crate::state::{Device, Filter, Tc};
 
 /// Bytes of an Ethernet header.
 const ETHERNET_HEADER: u32 = 14;
+/// The same with a VLAN tag in it.
+const TAGGED_HEADER: u32 = 18;
 
 impl Netlink {
     /// Every device with its IPv4 addresses.
@@ -84,7 +86,10 @@ fn device(message: &LinkMessage, all: &[LinkMessage]) -> Device {
     let name = first(&message.attributes, |attribute| {
         if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None }
     });
-    let header = header(message.header.link_layer_type);
+    let header = match header(message.header.link_layer_type) {
+        Some(ETHERNET_HEADER) if is(message, &InfoKind::Vlan) => Some(TAGGED_HEADER),
+        header => header,
+    };
     Device {
         name: name.unwrap_or_default(),
         header,
@@ -103,15 +108,16 @@ fn enters(message: &LinkMessage, all: &[LinkMessage]) -> bool {
     let master = master.and_then(|index| all.iter().find(|link| link.header.index == index));
     flags.contains(LinkFlags::Up)
         && !flags.contains(LinkFlags::Loopback)
-        && !is_vrf(message)
-        && master.is_none_or(is_vrf)
+        && !is(message, &InfoKind::Vrf)
+        && master.is_none_or(|master| is(master, &InfoKind::Vrf))
 }
 
-fn is_vrf(message: &LinkMessage) -> bool {
+/// Whether a device is of this kind.
+fn is(message: &LinkMessage, kind: &InfoKind) -> bool {
     let infos = first(&message.attributes, |attribute| {
         if let LinkAttribute::LinkInfo(infos) = attribute { Some(infos.as_slice()) } else { None }
     });
-    infos.unwrap_or_default().contains(&LinkInfo::Kind(InfoKind::Vrf))
+    infos.unwrap_or_default().contains(&LinkInfo::Kind(kind.clone()))
 }
 
 /// Bytes of link header of devices with that kind of link layer; `None` when it is not known.

@@ -21,7 +21,7 @@ pub fn conf_device(sysctl: &str) -> Option<&str> {
 pub struct Device {
     /// Its name now.
     pub name: String,
-    /// Bytes of link header before the IP header, when known.
+    /// Bytes of link header before the IP header at most, when known.
     pub header: Option<u32>,
     /// Its IPv4 addresses in the kernel's order, and whether their scope is global.
     pub addresses: Vec<(Ipv4Addr, bool)>,
