@@ -1,10 +1,12 @@
 //! `vnet-conformance`: measures every requirement on vnet and on nftables, and writes the table.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use vnet_tests::conformance::table::{self, Rows, Verdicts};
 use vnet_tests::conformance::{Requirement, Translator, all};
@@ -18,36 +20,47 @@ const AT_ONCE: usize = 6;
 #[derive(Parser)]
 #[command(name = "vnet-conformance")]
 struct Arguments {
-    /// Measure only requirements whose test's name contains this, and write nothing
+    /// Measure only requirements whose test's name contains this
     filter: Option<String>,
-    /// Write the table to this file
+    /// Write the table to this file; what is not measured stays as it was there
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = arguments.filter.as_deref().unwrap_or("");
-    let wanted: Vec<_> = all().filter(|requirement| requirement.test.contains(filter)).collect();
-    let rows = measure(&wanted);
-    let whole = rows.len() == all().count();
-    match &arguments.write {
-        Some(path) if whole => write(path, &rows),
-        Some(_) if arguments.filter.is_none() => {
-            eprintln!("error: {} probes did not work", wanted.len() - rows.len());
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
             ExitCode::FAILURE
         }
-        Some(_) | None => ExitCode::SUCCESS,
     }
 }
 
-fn write(path: &PathBuf, rows: &Rows) -> ExitCode {
-    if let Err(error) = std::fs::write(path, table::page(rows)) {
-        eprintln!("error: cannot write {}: {error}", path.display());
-        return ExitCode::FAILURE;
+fn run(arguments: &Arguments) -> Result<()> {
+    let filter = arguments.filter.as_deref().unwrap_or("");
+    let wanted: Vec<_> = all().filter(|requirement| requirement.test.contains(filter)).collect();
+    ensure!(!wanted.is_empty(), "no requirement's test has `{filter}` in its name");
+    let rows = measure(&wanted);
+    println!("{}", table::summary(&rows));
+    if let Some(path) = &arguments.write {
+        write(path, &rows)?;
+        println!("written: {}", path.display());
     }
-    println!("written: {}", path.display());
-    ExitCode::SUCCESS
+    let failed = wanted.len() - rows.len();
+    ensure!(failed == 0, "{failed} probes could not do their work; their words are above");
+    Ok(())
+}
+
+/// Writes the table; rows that were not measured are taken from the file.
+fn write(path: &Path, measured: &Rows) -> Result<()> {
+    let mut rows = table::read(&fs::read_to_string(path).unwrap_or_default());
+    rows.extend(measured.clone());
+    rows.retain(|test, _| all().any(|requirement| requirement.test == test));
+    let missing: Vec<_> = all().filter(|r| !rows.contains_key(r.test)).map(|r| r.test).collect();
+    ensure!(missing.is_empty(), "not written, for nothing is known of {}", missing.join(", "));
+    fs::write(path, table::page(&rows)).with_context(|| path.display().to_string())
 }
 
 /// Runs the probes; one that panics says why by itself and has no row.

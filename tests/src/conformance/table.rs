@@ -56,18 +56,22 @@ control protocol) and REQ-10 (management by MIB), none of which vnet has.
 const COLUMNS: &str =
     "\n| where | level | what | vnet | nftables | test |\n|---|---|---|---|---|---|\n";
 
+/// How many of them hold, in one sentence. The page does without: every change would touch it.
+pub fn summary(rows: &Rows) -> String {
+    let held = |of: fn(&Verdicts) -> &String| {
+        rows.values().filter(|verdicts| of(verdicts).starts_with("holds")).count()
+    };
+    let (vnet, nft, all) = (held(|v| &v.vnet), held(|v| &v.nft), rows.len());
+    format!("Of {all} requirements vnet holds {vnet} and nftables {nft}.")
+}
+
 /// The page that says this.
 ///
 /// # Panics
 /// When a requirement has no verdicts.
 pub fn page(rows: &Rows) -> String {
     let mut page = HEAD.to_owned();
-    let held = |of: &dyn Fn(&Verdicts) -> &String| {
-        rows.values().filter(|verdicts| of(verdicts).starts_with("holds")).count()
-    };
-    let (vnet, nft, all) = (held(&|v| &v.vnet), held(&|v| &v.nft), rows.len());
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "\nOf {all} requirements vnet holds {vnet} and nftables {nft}.");
     for (title, group) in GROUPS {
         let _ = write!(page, "\n## {title}\n{COLUMNS}");
         for requirement in *group {

@@ -137,6 +137,7 @@ tests! {
     nat_unknown_protocols_by_address
     nat_unknown_protocols_do_not_mix
     rfc1918_nothing_leaves_with_an_inside_source
+    rfc1918_recorded_routes_show_nobody_inside
     rfc919_multicast_and_broadcast_stay
     nat_uplink_without_a_mac_header
     nat_uplink_macvlan

@@ -70,10 +70,12 @@ pub(super) const LIST: &[Requirement] = &[
 const WHY: &str = "there are no forwards";
 
 /// Words of a forward, for either translator.
-fn forward(field: &Field, words: [&str; 3]) -> Seen {
+fn forward(field: &Field, name: &str, words: [&str; 3]) -> Seen {
     match field.translator {
         Translator::Vnet => {
-            let done = field.lab.vnetctl(&[&["forward", "add"][..], &words].concat());
+            let [protocol, from, to] = words;
+            let (_, ports) = from.split_once(':').expect("an address and a port");
+            let done = field.lab.vnetctl(&["forward", "add", protocol, ports, to, "--name", name]);
             if done.status.code() == Some(2) {
                 return Err(Miss::NotOffered("no `vnetctl forward`".to_owned()));
             }
@@ -103,7 +105,7 @@ const TCP: [&str; 3] = ["tcp", "198.51.100.1:8080", "10.0.0.2:80"];
 /// A lab with a forward to port 80 of host a.
 fn forwarded(translator: Translator, words: [&str; 3]) -> Result<Field, Miss> {
     let field = Field::plain(translator)?;
-    forward(&field, words)?;
+    forward(&field, "web", words)?;
     Ok(field)
 }
 
@@ -140,12 +142,7 @@ fn from_outside(translator: Translator) -> Seen {
 }
 
 fn range(translator: Translator) -> Seen {
-    let words = match translator {
-        Translator::Vnet => ["udp", "198.51.100.1:20000-29999", "10.0.0.2:20000-29999"],
-        // Without ports the destination's own is kept.
-        Translator::Nft => ["udp", "198.51.100.1:20000-29999", "10.0.0.2"],
-    };
-    let field = forwarded(translator, words)?;
+    let field = forwarded(translator, ["udp", "198.51.100.1:20000-29999", "10.0.0.2"])?;
     for port in [20_000, 20_001, 24_567, 29_999] {
         let heard = field.back(&Packet::udp(S1, outside(port)), A);
         let right = heard.is_some_and(|heard| heard.destination() == (A, port).endpoint());
@@ -160,7 +157,7 @@ fn from_inside(translator: Translator) -> Seen {
     served(&field, &field.b, (B, 4000).endpoint())?;
     served(&field, &field.a, (A, 4000).endpoint())?;
     let field = Field::build(translator, &Wish::plain(), Lab::plan().bridged())?;
-    forward(&field, UDP)?;
+    forward(&field, "web", UDP)?;
     served(&field, &field.b, (B_BRIDGED, 4000).endpoint())
 }
 
@@ -199,23 +196,20 @@ fn from_localhost(translator: Translator) -> Seen {
 fn clash(translator: Translator) -> Seen {
     let field = Field::plain(translator)?;
     let _service = field.lab.router.listen(outside(8080));
-    match forward(&field, TCP) {
+    match forward(&field, "web", TCP) {
         Ok(()) => return fails("the port of a program that listens was forwarded"),
         Err(Miss::NotOffered(why)) => return Err(Miss::NotOffered(why)),
         Err(Miss::Fails(_)) => {}
     }
-    forward(&field, UDP)?;
-    let again = forward(&field, ["udp", "198.51.100.1:8080", "10.0.1.2:80"]);
+    forward(&field, "web", UDP)?;
+    let again = forward(&field, "other", ["udp", "198.51.100.1:8080", "10.0.1.2:80"]);
     ensure(again.is_err(), "one port was forwarded to two servers")
 }
 
 fn change(translator: Translator) -> Seen {
     let field = forwarded(translator, UDP)?;
     served(&field, &field.outside, S1)?;
-    if translator == Translator::Vnet {
-        field.lab.vnetctl(&["forward", "del", "udp", "198.51.100.1:8080"]).ok();
-    }
-    forward(&field, ["udp", "198.51.100.1:8080", "10.0.1.2:80"])?;
+    forward(&field, "web", ["udp", "198.51.100.1:8080", "10.0.1.2:80"])?;
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
         field.outside.send(&Packet::udp(S1, outside(8080)).payload(b"on").id(unique_id()));

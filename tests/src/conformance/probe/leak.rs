@@ -69,6 +69,13 @@ pub(super) const LIST: &[Requirement] = &[
         nothing_leaks,
     ),
     Requirement::new(
+        (Must, "RFC 1918 section 3"),
+        "rfc1918_recorded_routes_show_nobody_inside",
+        "IP options that record addresses on the way (record route, timestamps) leave without \
+         inside ones.",
+        recorded_routes,
+    ),
+    Requirement::new(
         (Must, "RFC 5771, RFC 919"),
         "rfc919_multicast_and_broadcast_stay",
         "Multicast and broadcast from inside do not leave, translated or not, though a route says \
@@ -269,6 +276,22 @@ fn nothing_leaks(translator: Translator) -> Seen {
     let leaked: Vec<_> = heard.iter().filter(inside).map(|p| p.ip.protocol.to_string()).collect();
     let first = leaked.first().cloned().unwrap_or_default();
     ensure(leaked.is_empty(), format!("{} packets left so, the first {first}", leaked.len()))
+}
+
+fn recorded_routes(translator: Translator) -> Seen {
+    let field = Field::plain(translator)?;
+    let inside = A.octets();
+    // Record route and timestamps with addresses (RFC 791): one place is filled, one is free.
+    let route = [&[7, 11, 8][..], &inside, &[0; 4], &[0]].concat();
+    let times = [&[68, 20, 13, 1][..], &inside, &[0, 0, 0, 1], &[0; 8]].concat();
+    for options in [route, times] {
+        let mut packet = Packet::udp((A, 4000), S1).payload(b"recorded");
+        packet.ip.options = options;
+        let Some(left) = field.out(&packet) else { return fails("it did not leave") };
+        let shown = left.ip.options.windows(4).any(|window| window == inside);
+        ensure(!shown, "an option showed the host's address")?;
+    }
+    Ok(())
 }
 
 fn multicast_stays(translator: Translator) -> Seen {
