@@ -4,6 +4,7 @@
 //! kernels. In every story a sentry outside watches that nobody inside is ever seen
 //! ([`vnet_tests::sentry`]).
 
+mod address;
 mod answer;
 mod counters;
 mod device_inside;
