@@ -8,6 +8,7 @@ use vnet_common::account::Counter;
 use vnet_common::answer::Budget;
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
+use vnet_common::fragment::{Datagram, FragmentKey, Serial};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::translate::{Endpoint, Mapping, Owner, Peer, PeerFlows};
@@ -115,7 +116,24 @@ fn pools() -> Row {
     ("pools", None, pool)
 }
 
-fn rows() -> [Row; 12] {
+fn datagram() -> Record {
+    record!(Datagram {
+        saddr,
+        daddr,
+        sport,
+        dport,
+        id,
+        end,
+        since,
+        link,
+        direction,
+        reason,
+        reserved
+    })
+}
+
+fn rows() -> [Row; 15] {
+    let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
         config(),
@@ -130,6 +148,9 @@ fn rows() -> [Row; 12] {
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link, asked, checked })),
         ("answers", None, record!(Budget { until })),
+        ("fragments", fragment(), datagram()),
+        ("strays", fragment(), datagram()),
+        ("serial", None, record!(Serial { id })),
     ]
 }
 

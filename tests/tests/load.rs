@@ -18,11 +18,14 @@ const BUDGETS: [(&str, u32, u32); 3] =
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queue
 /// `tickets` is missing: the kernel takes no type information for maps without keys.
-const MAPS: [(&str, &str); 14] = [
+const MAPS: [(&str, &str); 17] = [
     ("config", "port_min"),
     ("links", "addr"),
     ("outsides", "addr"),
     ("desk", "packet"),
+    ("fragments", "since"),
+    ("strays", "since"),
+    ("serial", "id"),
     ("peers", "flows"),
     ("answers", "until"),
     ("sources", "action"),

@@ -53,13 +53,13 @@ pub enum Reason {
     Vlan = 11,
     /// To a multicast or broadcast address, which are never translated.
     Multicast = 12,
-    /// Fragment from outside, given to this host's own stack.
+    /// Fragment from outside whose first was not seen: given to this host's own stack.
     FragmentIn = 13,
     /// Headers contradict themselves: left to the kernel, which drops it.
     MalformedIn = 14,
     /// Device is not (or no longer) managed.
     Unmanaged = 15,
-    /// Fragment from inside, which cannot be translated alone.
+    /// Fragment from inside whose first was not seen.
     Fragment = 16,
     /// Private source that no --inside covers: must not leave.
     PrivateSource = 17,
@@ -99,11 +99,15 @@ pub enum Reason {
     NoAddress = 34,
     /// ICMP error that this host sent to say that it refused a packet.
     IcmpSent = 35,
+    /// First fragment too short to hold its transport header.
+    FragmentTiny = 36,
+    /// Fragment that lies over its datagram's first one.
+    FragmentOverlap = 37,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -140,6 +144,8 @@ impl Reason {
         Self::Moved,
         Self::NoAddress,
         Self::IcmpSent,
+        Self::FragmentTiny,
+        Self::FragmentOverlap,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -182,6 +188,8 @@ impl Reason {
             Self::Moved => "moved",
             Self::NoAddress => "no_address",
             Self::IcmpSent => "icmp_sent",
+            Self::FragmentTiny => "fragment_tiny",
+            Self::FragmentOverlap => "fragment_overlap",
         }
     }
 
@@ -225,7 +233,9 @@ impl Reason {
             | Self::Malformed
             | Self::Rewrite
             | Self::HairpinLost
-            | Self::NoAddress => Verdict::Drop,
+            | Self::NoAddress
+            | Self::FragmentTiny
+            | Self::FragmentOverlap => Verdict::Drop,
         }
     }
 
@@ -248,12 +258,14 @@ impl Reason {
             Self::NotIp => "neither IPv4 nor IPv6 (ARP and the like)",
             Self::Vlan => "carries a VLAN tag: belongs to a VLAN device, not to this one",
             Self::Multicast => "to a multicast or broadcast address, which are never translated",
-            Self::FragmentIn => "fragment from outside, given to this host's own stack",
+            Self::FragmentIn => {
+                "fragment from outside whose first was not seen: given to this host's own stack"
+            }
             Self::MalformedIn => {
                 "headers contradict themselves: left to the kernel, which drops it"
             }
             Self::Unmanaged => "device is not (or no longer) managed",
-            Self::Fragment => "fragment from inside, which cannot be translated alone",
+            Self::Fragment => "fragment from inside whose first was not seen",
             Self::PrivateSource => "private source that no --inside covers: must not leave",
             Self::MulticastSource => {
                 "from inside to a multicast or broadcast address: must not leave with its source"
@@ -290,6 +302,8 @@ impl Reason {
             }
             Self::NoAddress => "the uplink has no address to translate to",
             Self::IcmpSent => "ICMP error that this host sent to say that it refused a packet",
+            Self::FragmentTiny => "first fragment too short to hold its transport header",
+            Self::FragmentOverlap => "fragment that lies over its datagram's first one",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod account;
 pub mod answer;
 pub mod expire;
 pub mod flow;
+pub mod fragment;
 pub mod policy;
 pub mod port;
 pub mod tcp;

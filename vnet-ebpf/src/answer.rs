@@ -24,7 +24,7 @@ use crate::{
         frame::{Frame, Skb, Wire},
         maps, reply,
     },
-    packet::{IPV4_HEADER, Packet},
+    packet::{IPV4_HEADER, Packet, Part},
 };
 
 /// Codes of "destination unreachable" (RFC 792, RFC 1812).
@@ -65,6 +65,10 @@ pub fn or_verdict(frame: &Frame, reason: u32, verdict: i32) -> i32 {
         return verdict;
     }
     let Some(desk) = desk() else { return verdict };
+    // Nor is anybody told more than once about one datagram (RFC 1122 section 3.2.2).
+    if desk.packet.part == Part::Later {
+        return verdict;
+    }
     // Nobody outside is told that there is no room.
     if desk.opening.flags & (flag::INVITED | flag::FORWARD) != 0 {
         return verdict;

@@ -10,7 +10,7 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    address, answer, hairpin, inbound,
+    address, answer, flow, fragment, hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -18,7 +18,7 @@ use crate::{
         maps,
     },
     known, open, options,
-    packet::{self, Kind, Packet},
+    packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End},
     rewrite, translate,
@@ -32,7 +32,7 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
-        Ok(link) => outward(&frame, link),
+        Ok(link) => by_part(&frame, Direction::Out, |frame| outward(frame, link)),
         Err(reason) => {
             learn(&frame);
             reason as u32
@@ -49,7 +49,7 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
-        Ok(_) => inward(&frame),
+        Ok(_) => by_part(&frame, Direction::In, inward),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
     };
@@ -76,6 +76,20 @@ fn read(frame: &Frame) -> Result<&'static Link, Reason> {
     (desk.packet, desk.moved) = (Packet::UNKNOWN, 0);
     packet::parse(frame, &mut desk.packet, known::network_header(frame, link), frame.length())?;
     Ok(link)
+}
+
+/// Of a datagram in fragments, the first is decided about like a whole one, and the others follow it.
+#[inline(always)]
+fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    match desk.packet.part {
+        Part::Whole => decide(frame),
+        Part::First => {
+            let code = decide(frame);
+            fragment::first(frame, direction, code)
+        }
+        Part::Later => fragment::later(frame, direction),
+    }
 }
 
 #[inline(always)]
@@ -139,7 +153,11 @@ fn inward(frame: &Frame) -> u32 {
     if desk.packet.kind == Kind::Error {
         return vnet_error_in(frame.skb());
     }
-    inbound::decide(frame, &desk.packet)
+    let packet = &desk.packet;
+    if packet.part == Part::First && flow::known(packet, Direction::In, frame.device()).is_some() {
+        return open::OPENED;
+    }
+    inbound::decide(frame, packet)
 }
 
 /// An error about a packet that came in: the quoted destination becomes the outside endpoint

@@ -17,7 +17,7 @@ use crate::{
         socket::{self, Socket},
     },
     open,
-    packet::{Kind, Packet},
+    packet::{Kind, Packet, Part},
     policy::{held_inside, unicast},
 };
 
@@ -42,13 +42,17 @@ pub fn unwanted(frame: &Frame, packet: &Packet) -> Reason {
         return if unicast(key.daddr) { Reason::NotOurs } else { Reason::Multicast };
     };
     let held = match packet.kind {
-        // Of fragments only the first has ports, and only with it the host would answer.
+        // Of fragments only the first may have ports, and only with it the host would answer.
         Kind::Tcp | Kind::Udp | Kind::Fragment => held_inside(number, key.proto, key.dport),
         Kind::Query | Kind::Reply | Kind::Error | Kind::OtherIcmp | Kind::Other => false,
     };
     if held && socket::receiver(frame, key) == Socket::None {
-        Reason::Filtered
-    } else if packet.kind == Kind::Fragment {
+        if packet.part == Part::First && packet.kind == Kind::Fragment {
+            Reason::FragmentTiny
+        } else {
+            Reason::Filtered
+        }
+    } else if packet.part == Part::Later {
         Reason::FragmentIn
     } else {
         Reason::Unsolicited

@@ -16,7 +16,7 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps,
     },
-    packet::{self, Bytes as _, Kind, Packet},
+    packet::{self, Bytes as _, Kind, Packet, Part},
 };
 
 /// Bytes of an Ethernet header.
@@ -57,6 +57,9 @@ fn known(
         return inside(frame, direction, packet, link);
     }
     packet::parse(frame, packet, network_header(frame, link), frame.length()).ok()?;
+    if packet.part != Part::Whole && !last {
+        return None;
+    }
     let entry = flow::known(packet, direction, frame.device())?;
     if direction == Direction::Out && !last && !address::is_current(&entry) {
         return None;
@@ -81,7 +84,8 @@ fn inside(
     if direction == Direction::Out && marked.is_none() && frame.arrived_on() != 0 {
         return Some(Reason::Inside);
     }
-    if packet::parse(frame, packet, network_header(frame, link), frame.length()).is_err() {
+    let parsed = packet::parse(frame, packet, network_header(frame, link), frame.length());
+    if parsed.is_err() || packet.part != Part::Whole {
         return Some(Reason::Inside);
     }
     match (direction, marked) {

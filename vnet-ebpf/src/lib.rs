@@ -14,6 +14,7 @@ pub mod checksum;
 pub mod decide;
 pub mod expire;
 pub mod flow;
+pub mod fragment;
 pub mod hairpin;
 pub mod inbound;
 pub mod kernel;

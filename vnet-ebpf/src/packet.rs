@@ -33,6 +33,9 @@ fn second(word: u32) -> u16 {
     u32::from_be(word) as u16
 }
 
+/// The bit that says that more fragments follow (RFC 791).
+const MORE: u16 = 0x2000;
+
 /// Bytes of an IPv4 header without options.
 pub const IPV4_HEADER: u32 = 20;
 
@@ -52,10 +55,22 @@ pub enum Kind {
     Error,
     /// Any other ICMP.
     OtherIcmp,
-    /// A fragment, the first one included.
+    /// A fragment of one of the above that does not begin with its whole transport header.
     Fragment,
     /// Any other protocol.
     Other,
+}
+
+/// Whether a packet is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// It is.
+    Whole,
+    /// The first fragment of a datagram, which has the ports.
+    First,
+    /// Any other fragment.
+    Later,
 }
 
 /// Facts about an IPv4 packet.
@@ -65,6 +80,12 @@ pub struct Packet {
     pub key: FlowKey,
     /// What it is.
     pub kind: Kind,
+    /// Whether it is whole.
+    pub part: Part,
+    /// Identification: fragments of a datagram have the same (RFC 791).
+    pub id: u16,
+    /// Where in its datagram a fragment begins, in bytes behind the IP header.
+    pub offset: u16,
     /// Offset of the IP header.
     pub l3: u32,
     /// Offset of what the IP header carries.
@@ -89,6 +110,9 @@ impl Packet {
             reserved: [0; 3],
         },
         kind: Kind::Other,
+        part: Part::Whole,
+        id: 0,
+        offset: 0,
         l3: 0,
         l4: 0,
         payload: 0,
@@ -104,10 +128,12 @@ pub struct Ipv4Header {
     pub length: u32,
     /// Total length in bytes; 0 in a GSO packet larger than 64 KiB.
     pub total: u32,
-    /// More-fragments bit or a fragment offset is set.
-    pub fragment: bool,
-    /// Fragment offset is not zero: no transport header follows.
-    pub later_fragment: bool,
+    /// Identification.
+    pub id: u16,
+    /// More fragments follow.
+    pub more: bool,
+    /// Where in its datagram it begins, in bytes; where that is not 0, no transport header follows.
+    pub offset: u16,
     /// Protocol.
     pub proto: u8,
     /// Source.
@@ -126,12 +152,13 @@ impl Ipv4Header {
         if start >> 28 != 4 || length < IPV4_HEADER || (total != 0 && total < length) {
             return None;
         }
-        let fragment = second(words[1]) & 0x3fff;
+        let fragment = second(words[1]);
         Some(Self {
             length,
             total,
-            fragment: fragment != 0,
-            later_fragment: fragment & 0x1fff != 0,
+            id: first(words[1]),
+            more: fragment & MORE != 0,
+            offset: (fragment & 0x1fff) << 3,
             proto: (u32::from_be(words[2]) >> 16) as u8,
             saddr: words[3].to_ne_bytes(),
             daddr: words[4].to_ne_bytes(),
@@ -157,32 +184,50 @@ pub fn parse(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> R
     if packet.l4 > packet.end {
         return Err(Reason::Malformed);
     }
-    if ip.fragment {
-        packet.kind = Kind::Fragment;
-        first_fragment(bytes, packet, &ip);
-        return Ok(());
+    packet.id = ip.id;
+    if ip.more || ip.offset != 0 {
+        return fragment(bytes, packet, &ip).ok_or(Reason::Malformed);
     }
+    transport(bytes, packet, ip.proto).ok_or(Reason::Malformed)
+}
+
+/// What the IP header carries.
+#[inline(always)]
+fn transport(bytes: &impl Bytes, packet: &mut Packet, proto: u8) -> Option<()> {
     let end = packet.end;
-    match ip.proto {
+    match proto {
         proto::TCP => tcp(bytes, packet, end),
         proto::UDP => udp(bytes, packet, end),
         proto::ICMP => icmp(bytes, packet, end),
         _ => Some(()),
     }
-    .ok_or(Reason::Malformed)
 }
 
-/// Ports of a first fragment, which tell whom it is for. A later one has none.
+/// All but the last fragment are of whole 8 bytes, and none goes past the longest packet there is
+/// (RFC 791). A first fragment is what its transport header says; one that is too short to have it
+/// whole is a fragment like any other, but may have ports, which tell whom it is for.
 #[inline(always)]
-fn first_fragment(bytes: &impl Bytes, packet: &mut Packet, ip: &Ipv4Header) {
-    let has_ports = !ip.later_fragment && matches!(ip.proto, proto::TCP | proto::UDP);
-    if !has_ports || packet.l4 + 4 > packet.end {
-        return;
+fn fragment(bytes: &impl Bytes, packet: &mut Packet, ip: &Ipv4Header) -> Option<()> {
+    let size = packet.end - packet.l4;
+    let whole = !ip.more || size & 7 == 0;
+    if size == 0 || !whole || u32::from(ip.offset) + size > u32::from(u16::MAX) {
+        return None;
     }
-    if let Some([ports]) = bytes.words::<1>(packet.l4) {
+    packet.part = if ip.offset == 0 { Part::First } else { Part::Later };
+    packet.offset = ip.offset;
+    if ip.offset == 0 && transport(bytes, packet, ip.proto).is_some() {
+        return Some(());
+    }
+    packet.payload = packet.l4;
+    if matches!(ip.proto, proto::TCP | proto::UDP | proto::ICMP) {
+        packet.kind = Kind::Fragment;
+    }
+    if ip.offset == 0 && matches!(ip.proto, proto::TCP | proto::UDP) {
+        let [ports] = bytes.words::<1>(packet.l4)?;
         packet.key.sport = first(ports);
         packet.key.dport = second(ports);
     }
+    Some(())
 }
 
 #[inline(always)]

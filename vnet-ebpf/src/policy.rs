@@ -109,7 +109,7 @@ pub fn needs_none() -> bool {
 /// Number of the outside address that this host sent it as; none when it is an inside host's.
 /// Everything that is neither ends here.
 #[inline(always)]
-fn from_host(frame: &Frame, packet: &Packet) -> Result<Option<u8>, Reason> {
+pub fn from_host(frame: &Frame, packet: &Packet) -> Result<Option<u8>, Reason> {
     let key = &packet.key;
     let found = maps::source(key.saddr);
     if let Some(found) = found.filter(|found| found.action == source::OUTSIDE) {
@@ -151,7 +151,7 @@ fn inside_opens(packet: &Packet) -> Result<State, Reason> {
         Kind::Tcp => Ok(State::PickedUp),
         Kind::Udp | Kind::Query => Ok(State::Unreplied),
         Kind::Reply | Kind::OtherIcmp | Kind::Error => Err(Reason::IcmpType),
-        Kind::Fragment => Err(Reason::Fragment),
+        Kind::Fragment => Err(Reason::FragmentTiny),
         Kind::Other => Err(Reason::Protocol),
     }
 }

@@ -36,7 +36,7 @@ pub fn read(bytes: &impl Bytes, error: &Packet, end: End) -> Option<Quote> {
     let l3 = error.l4 + 8;
     let ip = Ipv4Header::read(bytes, l3)?;
     let l4 = l3 + ip.length;
-    if ip.later_fragment || l4 + 8 > error.end {
+    if ip.offset != 0 || l4 + 8 > error.end {
         return None;
     }
     let query = match end {

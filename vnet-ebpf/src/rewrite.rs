@@ -95,6 +95,17 @@ fn identifier(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Resul
     frame.set_half(packet.l4 + 4, new.to_be())
 }
 
+/// Gives the IP header at `l3` another identification and its own checksum. It is no part of a
+/// pseudo-header.
+#[inline(always)]
+pub fn identification(frame: &mut impl Patch, l3: u32, id: u16) -> Result<(), Reason> {
+    let old = frame.half(l3 + 4).ok_or(Reason::Rewrite)?;
+    let sum = frame.half(l3 + 10).ok_or(Reason::Rewrite)?;
+    let id = id.to_be();
+    frame.set_half(l3 + 4, id)?;
+    frame.set_half(l3 + 10, Change::NONE.half(old, id).apply(sum))
+}
+
 /// Gives the IP header at `l3` new addresses and its own checksum, and returns what that means for
 /// a pseudo-header.
 #[inline(always)]

@@ -6,7 +6,7 @@ use host::{Buffer, ETHERNET, frame};
 use proptest::prelude::*;
 use vnet_common::account::Reason;
 use vnet_ebpf::{
-    packet::{Kind, Packet, parse},
+    packet::{Kind, Packet, Part, parse},
     quote::{self, End},
 };
 
@@ -75,15 +75,28 @@ fn lengths_that_contradict_each_other_are_malformed() {
 }
 
 #[test]
-fn every_fragment_is_a_fragment() {
-    for (bytes, what) in [([0x20, 0], "first"), ([0, 1], "last"), ([0x20, 1], "middle")] {
+fn every_fragment_is_told_by_its_place() {
+    use Part::{First, Later, Whole};
+    for (bytes, offset, part, kind) in [
+        ([0x20, 0], 0, First, Kind::Tcp),
+        ([0, 1], 8, Later, Kind::Fragment),
+        ([0x20, 1], 8, Later, Kind::Fragment),
+        ([0x40, 0], 0, Whole, Kind::Tcp),
+    ] {
         let mut buffer = syn();
         buffer.0[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&bytes);
-        assert_eq!(look(&buffer).unwrap().kind, Kind::Fragment, "{what}");
+        let packet = look(&buffer).unwrap();
+        assert_eq!((packet.part, packet.offset, packet.kind), (part, offset, kind), "{bytes:?}");
     }
-    let mut whole = syn();
-    whole.0[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&[0x40, 0]);
-    assert_eq!(look(&whole).unwrap().kind, Kind::Tcp, "don't fragment");
+}
+
+#[test]
+fn a_fragment_but_the_last_is_of_whole_eights() {
+    let mut buffer = syn();
+    buffer.0.extend([7; 4]);
+    buffer.0[ETHERNET + 3] += 4;
+    buffer.0[ETHERNET + 6] = 0x20;
+    assert_eq!(look(&buffer).err(), Some(Reason::Malformed));
 }
 
 #[test]
@@ -97,12 +110,13 @@ fn options_without_end_or_total_length_are_malformed() {
 }
 
 #[test]
-fn padding_behind_a_first_fragment_has_no_ports() {
-    let mut buffer = frame(17, A, B, &[], &[0x30, 0x39]);
+fn padding_behind_a_first_fragment_is_no_header() {
+    let mut buffer = frame(47, A, B, &[], &[0x30, 0x39, 0, 80, 0, 0, 0, 0]);
     buffer.0[ETHERNET + 6] = 0x20;
-    buffer.0.extend([7; 8]);
+    buffer.0[ETHERNET + 9] = 6;
+    buffer.0.extend([0x55; 32]);
     let packet = look(&buffer).unwrap();
-    assert_eq!((packet.kind, packet.key.sport, packet.key.dport), (Kind::Fragment, 0, 0));
+    assert_eq!((packet.kind, packet.key.sport, packet.key.dport), (Kind::Fragment, 12345, 80));
 }
 
 #[test]

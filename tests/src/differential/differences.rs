@@ -209,10 +209,19 @@ pub const DIFFERENCES: &[Difference] = &[
         temporary: true,
     },
     Difference {
+        name: "incomplete",
+        reason: "vnet translates fragments one by one as they come, and their receiver joins them. \
+                 Connection tracking joins them first, and what is never complete ends there.",
+        vnet: &[Translated, Answered],
+        nft: &[Nothing],
+        about: is_cut,
+        after: After::SameIfKnown,
+        temporary: false,
+    },
+    Difference {
         name: "fragments",
-        reason: "vnet does not translate fragments, so far; nor can it when the router cuts a packet \
-                 that is too long for the uplink.",
-        vnet: &[Nothing],
+        reason: "vnet does not translate fragments that come before their first, so far.",
+        vnet: &[Nothing, Translated, Answered],
         nft: &[Translated, Leaked, Answered],
         about: is_cut,
         after: After::SameIfKnown,

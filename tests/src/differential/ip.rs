@@ -63,6 +63,11 @@ fn port_at(packet: &[u8], end: End) -> Option<usize> {
     (first && packet.len() >= at + 2).then_some(at)
 }
 
+/// Whether it is a piece of a packet.
+pub fn is_fragment(packet: &[u8]) -> bool {
+    packet.get(6..8).is_some_and(|word| word[0] & 0x3f != 0 || word[1] != 0)
+}
+
 /// Where the quote of an ICMP error begins.
 pub fn quote_at(packet: &[u8]) -> Option<usize> {
     let l4 = header_length(packet);

@@ -2,14 +2,14 @@
 //!
 //! What may differ is taken out: which outside port was chosen (the inside end is put in its
 //! place, and every checksum follows), how a packet was cut into fragments (they are joined), the IP
-//! id of what the router says itself, and the IP header's checksum where it is right.
+//! id of what leaves in fragments and of what the router says itself, and the IP header's checksum where it is right.
 
 use super::address::is_private;
 use super::frames::Ends;
 use super::ip::{self, End};
 use super::mapping::{Mappings, Space};
 use super::reassemble::join;
-use super::rig::{Heard, Side};
+use super::rig::{Heard, Side, UPLINK_MTU};
 use super::step::{Kind, Step, Way};
 use crate::lab::OUTSIDE;
 
@@ -64,8 +64,8 @@ impl Outcome {
                 }
             }
         }
-        let packets =
-            heard.iter().map(|one| comparable(one, step.way, verdict, ends, mappings)).collect();
+        let packets = heard.iter().map(|one| comparable(one, step.way, verdict, ends, mappings));
+        let packets = packets.map(|one| without_id(step, one)).collect();
         Self { verdict, packets, heard }
     }
 
@@ -124,6 +124,21 @@ fn comparable(
     Heard { side: heard.side, bytes }
 }
 
+/// Whoever translates gives what leaves in fragments an IP id of its own: two inside hosts may use
+/// the same one.
+fn without_id(step: &Step, mut packet: Heard) -> Heard {
+    let bytes = &mut packet.bytes;
+    let long = bytes.len() > UPLINK_MTU as usize;
+    if step.way == Way::Out && (long || ip::is_fragment(bytes) || step.fragments().is_some()) {
+        let right = bytes.get(10..12) == Some(&[0, 0]);
+        ip::set_half(bytes, 4, 0);
+        if right {
+            bytes[10..12].fill(0);
+        }
+    }
+    packet
+}
+
 /// Puts the inside end in the place of the outside one.
 fn name_inside(packet: &mut [u8], end: End, verdict: Verdict, ends: &Ends, mappings: &Mappings) {
     if ip::address(packet, end) != Some(OUTSIDE) {
@@ -169,5 +184,5 @@ pub fn expected(step: &Step, sent: &[Vec<u8>], ends: &Ends) -> Option<Heard> {
     }
     ip::in_quote(bytes, ip::normalise);
     ip::normalise(bytes);
-    Some(packet)
+    Some(without_id(step, packet))
 }

@@ -12,10 +12,15 @@ const OFFSET: u16 = 0x1fff;
 pub fn join(heard: &[Heard]) -> Vec<Heard> {
     let mut joined: Vec<Heard> = Vec::new();
     let mut waiting: Vec<Heard> = Vec::new();
+    let mut done: Vec<Heard> = Vec::new();
     for one in heard {
         let packet = Heard { side: one.side, bytes: trim(&one.bytes) };
         if piece(&packet.bytes).is_none() {
             joined.push(packet);
+            continue;
+        }
+        if waiting.contains(&packet) || done.contains(&packet) {
+            // What comes twice counts once.
             continue;
         }
         waiting.push(packet);
@@ -23,7 +28,7 @@ pub fn join(heard: &[Heard]) -> Vec<Heard> {
         let parts: Vec<&Heard> = waiting.iter().filter(|other| self::key(other) == key).collect();
         if let Some(bytes) = whole(&parts) {
             joined.push(Heard { side: one.side, bytes });
-            waiting.retain(|other| self::key(other) != key);
+            done.extend(waiting.extract_if(.., |other| self::key(other) == key));
         }
     }
     joined.extend(waiting);

@@ -84,6 +84,8 @@ impl Rig {
         }
         // Nor is a fragment forgotten because many others wait.
         lab.router.set_sysctl("net/ipv4/ipfrag_high_thresh", "268435456");
+        // Nor does the router tell, half a minute later, that one never came.
+        lab.router.set_sysctl("net/ipv4/ipfrag_time", "3600");
         match router {
             Router::Vnet => {
                 let ports = format!("1024-{}", address::END_OF_PORTS - 1);

@@ -1,4 +1,4 @@
-//! Cutting a packet as a router would (RFC 791).
+//! Cutting a packet as a router would, and joining it as a host would (RFC 791).
 
 use super::{Body, Ipv4, Packet};
 
@@ -26,6 +26,37 @@ impl Packet {
     }
 }
 
+impl Packet {
+    /// The packet whose fragments these are, in whatever order they came; nothing where some are
+    /// missing, or contradict each other.
+    pub fn joined(fragments: &[Self]) -> Option<Self> {
+        let first = fragments.iter().find(|one| one.ip.fragment_offset == 0)?;
+        let mut sorted: Vec<_> = fragments.iter().collect();
+        sorted.sort_by_key(|one| one.ip.fragment_offset);
+        let mut body = Vec::new();
+        for one in &sorted {
+            if usize::from(one.ip.fragment_offset) * 8 != body.len() || !one.is_of(first) {
+                return None;
+            }
+            body.extend_from_slice(one.data());
+        }
+        if sorted.last()?.ip.more_fragments {
+            return None;
+        }
+        let ip = Ipv4 { more_fragments: false, ..first.ip.clone() };
+        let whole = Self { ether: first.ether, ip, body: Body::Raw(body) };
+        Self::parse(&whole.bytes()).ok()
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        let same = |packet: &Self| {
+            let ip = &packet.ip;
+            (ip.source, ip.destination, ip.id, ip.protocol)
+        };
+        same(self) == same(other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +70,10 @@ mod tests {
         assert_eq!(offsets, [(0, true), (6, true), (12, false)]);
         let joined: Vec<u8> = cut.iter().flat_map(|f| f.data().to_vec()).collect();
         assert_eq!(joined, whole.body_bytes());
+        let backward: Vec<_> = cut.iter().rev().cloned().collect();
+        assert_eq!(Packet::joined(&backward), Some(whole));
+        assert_eq!(Packet::joined(&cut[1..]), None);
+        assert_eq!(Packet::joined(&cut[..2]), None);
     }
 
     #[test]

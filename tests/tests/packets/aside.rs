@@ -96,37 +96,6 @@ fn multicast_and_broadcast_are_not_translated() {
 }
 
 #[test]
-fn fragments_from_inside_do_not_leave() {
-    let mut datapath = Datapath::new();
-    for fragment in datagram().payload(&[1; 200]).fragments(64) {
-        datapath.out(&fragment, Reason::Fragment);
-    }
-    assert_eq!(datapath.flows(), 0);
-}
-
-#[test]
-fn fragments_from_outside_are_the_hosts_business() {
-    let datapath = Datapath::new();
-    for fragment in Packet::udp(SERVER, outside(4000)).payload(&[1; 200]).fragments(64) {
-        datapath.back(&fragment, Reason::FragmentIn);
-    }
-}
-
-#[test]
-fn the_host_does_not_answer_a_fragment_for_a_client() {
-    let datapath = Datapath::new();
-    datapath.out(&datagram(), Reason::NatOut);
-    let fragments = Packet::udp(SERVER, outside(4000)).payload(&[1; 200]).fragments(64);
-    let (first, later) = fragments.split_first().expect("it is cut");
-    datapath.back(first, Reason::Filtered);
-    for fragment in later {
-        datapath.back(fragment, Reason::FragmentIn);
-    }
-    let _socket = datapath.netns.udp(outside(4000));
-    datapath.back(first, Reason::FragmentIn);
-}
-
-#[test]
 fn protocols_without_ports_do_not_leave() {
     let datapath = Datapath::new();
     for protocol in [Protocol::GRE, Protocol::ESP, Protocol::SCTP, Protocol(4), Protocol(255)] {

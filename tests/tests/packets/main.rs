@@ -11,6 +11,8 @@ mod checksum;
 mod error_in;
 mod error_out;
 mod filtering;
+mod fragment;
+mod fragment_refused;
 mod host;
 mod malformed;
 mod pool;

@@ -100,7 +100,7 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             Some(Try { frame, ..out(datapath, &datagram())? })
         }
         Reason::Multicast => back(datapath, &known.to("224.0.0.251:5353")),
-        Reason::FragmentIn => back(datapath, &known.payload(&[1; 99]).fragments(64)[0]),
+        Reason::FragmentIn => back(datapath, &known.payload(&[1; 99]).fragments(64)[1]),
         Reason::MalformedIn => cut(back(datapath, &known)),
         Reason::Unmanaged => {
             let context = Context { ifindex: datapath.inside.index, ..datapath.own() };
@@ -130,13 +130,26 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::MappingRace
         | Reason::Malformed
         | Reason::Rewrite
-        | Reason::IcmpSent => None,
+        | Reason::IcmpSent
+        | Reason::FragmentTiny
+        | Reason::FragmentOverlap => None,
     }
 }
 
 fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
     match end {
-        Reason::Fragment => out(datapath, &datagram().payload(&[1; 99]).fragments(64)[0]),
+        Reason::Fragment => out(datapath, &datagram().payload(&[1; 99]).fragments(64)[1]),
+        Reason::FragmentTiny => {
+            let syn = Packet::tcp(CLIENT, SERVER, TcpFlags::SYN);
+            out(datapath, &syn.fragments(16)[0])
+        }
+        Reason::FragmentOverlap => {
+            let cut = datagram().payload(&[1; 99]).fragments(64);
+            datapath.out(&cut[0], Reason::NatOut);
+            let mut over = cut[1].clone();
+            over.ip.fragment_offset -= 1;
+            out(datapath, &over)
+        }
         Reason::PrivateSource => out(datapath, &datagram().from("192.168.0.2:1")),
         Reason::MulticastSource => out(datapath, &datagram().to("224.0.0.251:5353")),
         Reason::Protocol => {

@@ -208,11 +208,11 @@ fn a_flow_that_moved_here_from_another_uplink_begins_anew() {
 #[test]
 fn what_only_looks_like_a_packet_of_a_flow_does_not_end_it() {
     let mut datapath = Datapath::new();
-    datapath.out(&datagram(), Reason::NatOut);
-    let flow = datapath.flow(&key(&datagram()));
-    let big = datagram().payload(&[5; 200]);
-    datapath.out(&big.fragments(104)[0], Reason::Fragment);
-    assert_eq!(datapath.flow(&key(&datagram())), flow, "the first fragment has its ports");
+    let syn = Packet::tcp(CLIENT, SERVER, TcpFlags::SYN);
+    datapath.out(&syn, Reason::NatOut);
+    let flow = datapath.flow(&key(&syn));
+    datapath.out(&syn.fragments(16)[0], Reason::FragmentTiny);
+    assert_eq!(datapath.flow(&key(&syn)), flow, "the tiny fragment has its ports");
     datapath.out(&ping(7), Reason::NatOut);
     datapath.out(&Packet::pong(*CLIENT.ip(), *SERVER.ip(), 7), Reason::IcmpType);
     assert!(datapath.flow(&key(&ping(7))).is_some(), "a reply has the id of the query");

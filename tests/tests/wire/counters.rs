@@ -55,17 +55,16 @@ fn what_does_not_leave_is_counted_by_its_reason() {
     let datagram = Packet::udp((client.address, 4000), server()).payload(&[1; 100]);
     wire.send_packet(&framed(datagram.clone().from("192.168.1.1:4000")));
     wire.send_packet(&framed(Packet::tcp((client.address, 4000), server(), TcpFlags::RST)));
-    for fragment in datagram.fragments(64) {
-        wire.send_packet(&framed(fragment));
-    }
+    // Its first fragment does not come.
+    wire.send_packet(&framed(datagram.fragments(64).remove(1)));
     let gre = vnet_tests::packet::Protocol::GRE;
     let gre = Packet::raw(client.address, *server().ip(), gre, &[0; 20]);
     wire.send_packet(&framed(gre));
     // What comes through last proves that the others had their time.
     ask(&scene.udp(0, 5000), &lab.server.udp(server()));
     let moved = [
-        ("fragment", 2),
-        ("inside", 7),
+        ("fragment", 1),
+        ("inside", 6),
         ("nat_in", 1),
         ("nat_out", 1),
         ("private_source", 1),

@@ -12,6 +12,7 @@ mod device_uplink;
 mod dhcp;
 mod error;
 mod expiry;
+mod fragment;
 mod hairpin;
 mod host;
 mod host_error;

@@ -14,9 +14,26 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 16] = [
-    "config", "links", "outsides", "sources", "flows4", "mappings", "peers", "owners", "pools",
-    "tickets", "counters", "sysctls", "clock", "desk", "answers", "AYA_LOGS",
+pub(super) const MAPS: [&str; 19] = [
+    "config",
+    "links",
+    "outsides",
+    "sources",
+    "flows4",
+    "mappings",
+    "peers",
+    "owners",
+    "pools",
+    "tickets",
+    "counters",
+    "sysctls",
+    "clock",
+    "desk",
+    "answers",
+    "fragments",
+    "strays",
+    "serial",
+    "AYA_LOGS",
 ];
 
 /// Names of all instances that have a directory.

@@ -19,8 +19,7 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc4787_req14_fragments_in_order",
         "UDP in fragments that come in order passes, both ways.",
         |translator| datagrams(translator, &[0, 1, 2]),
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-14"),
         "rfc4787_req14_fragments_out_of_order",
@@ -49,8 +48,7 @@ pub(super) const LIST: &[Requirement] = &[
         "Ten thousand beginnings without an end hurt neither whole packets nor, soon after, other \
          fragments.",
         flood,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 1858, RFC 5722"),
         "rfc1858_overlapping_fragments_are_refused",
@@ -68,11 +66,10 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc4787_req13_too_big_is_cut",
         "A packet from inside that is too big for the uplink and may be cut is.",
         cut_by_the_router,
-    )
-    .pending(WHY),
+    ),
 ];
 
-const WHY: &str = "fragments are not translated";
+const WHY: &str = "fragments that come before their first are not put in order";
 
 /// What a receiver has got so far of packets that came in pieces.
 #[derive(Default)]
