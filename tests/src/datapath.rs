@@ -141,13 +141,10 @@ impl Datapath {
 
     fn fill(&mut self, config: &Config) {
         let mut pools = self.array("pools");
-        for number in 0..pool::PER_ADDRESS {
+        for number in 0..pool::PER_ADDRESS * config.addresses {
             pools.set(number, PortPool::FULL, 0).expect("a pool for each protocol");
         }
-        let address =
-            Outside { addr: OUTSIDE.octets(), link: self.uplink.index, ..Outside::default() };
-        self.array("outsides").set(0, address, 0).expect("a first outside address");
-        self.source(OUTSIDE.octets(), 32, source::OUTSIDE);
+        self.outside(0, OUTSIDE, self.uplink.index);
         self.source([10, 0, 0, 0], 8, source::TRANSLATE);
         self.source(KEPT.octets(), 32, source::KEEP);
         self.role(self.uplink.index, role::UPLINK);
@@ -180,10 +177,28 @@ impl Datapath {
     /// # Panics
     /// When the map is not the one vnet-common describes.
     pub fn source(&mut self, net: [u8; 4], length: u32, action: u32) {
+        self.source_record(net, length, Source { action, number: 0 });
+    }
+
+    /// Makes an address an outside one.
+    ///
+    /// # Panics
+    /// When there is no such number.
+    pub fn outside(&mut self, number: u32, address: Ipv4Addr, link: u32) {
+        let addr = address.octets();
+        let outside = Outside { addr, link, ..Outside::default() };
+        self.array("outsides").set(number, outside, 0).expect("room for the address");
+        self.source_record(addr, 32, Source { action: source::OUTSIDE, number });
+    }
+
+    /// Says more of sources in a prefix than [`Datapath::source`] does.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn source_record(&mut self, net: [u8; 4], length: u32, source: Source) {
         let map = self.loaded.get_mut().ebpf().map_mut("sources").expect("the object has sources");
         let mut map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
-        map.insert(&Key::new(length, net), Source { action, number: 0 }, 0)
-            .expect("sources has room");
+        map.insert(&Key::new(length, net), source, 0).expect("sources has room");
     }
 
     /// What is known of a source; zero where nothing is.

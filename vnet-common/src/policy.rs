@@ -152,6 +152,18 @@ pub struct Link {
 }
 record!(Link, 52);
 
+impl Link {
+    /// Number of the outside address that an inside host has here: always the same one, as long as
+    /// there are as many (RFC 4787 REQ-2: paired).
+    #[inline(always)]
+    #[must_use]
+    pub const fn paired(&self, saddr: Ipv4) -> u32 {
+        // Neighbours get different ones (multiplicative hashing by the golden ratio).
+        let mixed = u32::from_be_bytes(saddr).wrapping_mul(0x9e37_79b1);
+        self.outside + ((mixed as u64 * self.outsides as u64) >> 32) as u32
+    }
+}
+
 /// Bits of [`Link::roles`].
 pub mod role {
     /// Traffic that leaves here is translated.

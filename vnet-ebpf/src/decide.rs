@@ -95,6 +95,9 @@ fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) 
 #[inline(always)]
 fn outward(frame: &Frame, link: &Link) -> u32 {
     address::refresh(frame, link.outside);
+    if let Some(saddr) = desk().map(|desk| desk.packet.key.saddr).filter(|_| link.outsides > 1) {
+        address::refresh(frame, link.paired(saddr));
+    }
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     if desk.packet.kind == Kind::Error {
         return vnet_error_out(frame.skb());
@@ -121,6 +124,7 @@ fn goes_on(frame: &Frame) -> bool {
     }
     let Some(entry) = Entry::find(&key).filter(Entry::outward) else { return false };
     if entry.serves(Direction::Out, frame.device()) {
+        address::refresh(frame, entry.outside().into());
         if address::serves(frame, &entry) {
             return true;
         }

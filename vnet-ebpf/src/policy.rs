@@ -33,6 +33,10 @@ pub fn admit(frame: &Frame, link: &Link) -> Result<(), Reason> {
     let packet = &desk.packet;
     desk.opening = match from_host(frame, packet)? {
         Some(number) => {
+            if maps::outside_link(number) != Some(frame.device()) {
+                // The address of one uplink leaves by another one: answers do not come back here.
+                return Err(Reason::Host);
+            }
             let state = host_opens(frame, packet, number)?;
             let opening = with_address(&packet.key, number, state, config)?;
             Opening { flags: flag::HOST, ..opening }
@@ -50,7 +54,7 @@ pub fn opening(
     state: State,
     config: &Config,
 ) -> Result<Opening, Reason> {
-    with_address(key, link.outside as u8, state, config)
+    with_address(key, link.paired(key.saddr) as u8, state, config)
 }
 
 /// The same, given the number of its outside address.

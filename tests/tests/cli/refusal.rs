@@ -131,12 +131,12 @@ fn ports_that_another_instance_hands_out() {
 }
 
 #[test]
-fn a_second_uplink_of_one_instance() {
+fn another_uplink_than_that_of_the_instance() {
     let lab = Lab::new();
     let _elsewhere = second_uplink(&lab);
     let scene = Scene::begin(lab);
     scene.attach(&[]);
-    scene.refuses(&by("up1", &[]), BUSY, &["already translates on 'up0'", "one uplink"]);
+    scene.refuses(&by("up1", &[]), BUSY, &["already translates on 'up0'", "name all of them"]);
     scene.detach();
 }
 

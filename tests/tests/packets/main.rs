@@ -5,6 +5,7 @@
 
 mod account;
 mod address;
+mod addresses;
 mod answer;
 mod aside;
 mod checksum;

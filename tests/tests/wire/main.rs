@@ -5,6 +5,7 @@
 //! ([`vnet_tests::sentry`]).
 
 mod address;
+mod addresses;
 mod answer;
 mod counters;
 mod device_inside;
@@ -26,4 +27,5 @@ mod scene;
 mod talk;
 mod tool_load;
 mod tool_route;
+mod uplinks;
 mod vlan;

@@ -13,7 +13,8 @@ Examples:
   vnetctl attach --nat eth0
   vnetctl attach --nat eth0 --inside 10.0.0.0/8 --inside 192.168.0.0/16
   vnetctl attach --nat eth0 --inside lan0 --ports 32768-60999
-  vnetctl attach --nat eth0 --address 203.0.113.7 --dry-run
+  vnetctl attach --nat eth0 --address 203.0.113.7 --address 203.0.113.8 --dry-run
+  vnetctl attach --nat eth0 --nat ppp0
 
 Attaching again with the same words changes nothing; with others it changes the running instance
 in place, and connections live on. What is not said is the default again, so give all of your
@@ -30,9 +31,10 @@ each its own --instance.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The uplink: traffic that leaves by this device is translated
-    #[arg(long, value_name = "DEV")]
-    nat: String,
+    /// The uplink: traffic that leaves by this device is translated; repeat for more. Routing
+    /// chooses between them, and a connection whose route moves begins anew on the other one
+    #[arg(long, value_name = "DEV", required = true)]
+    nat: Vec<String>,
     /// Who is inside: a prefix of sources, or a device they come in by; repeat for more
     /// [default: everybody]
     #[arg(long, value_name = "CIDR|DEV")]
@@ -40,9 +42,10 @@ pub(super) struct Args {
     /// Outside ports to hand out [default: 1024-65535]
     #[arg(long, value_name = "A-B")]
     ports: Option<String>,
-    /// Outside address [default: the first global address of the uplink]
+    /// Outside address, one that an uplink has; repeat for more: every inside host then has one of
+    /// them, always the same [default: the first global address of each uplink]
     #[arg(long, value_name = "ADDRESS")]
-    address: Option<String>,
+    address: Vec<String>,
     /// Name of the instance
     #[arg(long, value_name = "NAME", default_value = "default")]
     instance: String,
@@ -102,7 +105,9 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let wish = spec::Attach::parse(&args.words()).map_err(Error::Faults)?;
     let report = reconcile::attach(&wish, args.dry_run).await?;
     let how = if report.in_place { "changed" } else { "attached" };
-    let done = format!("{how}: {} translates, instance '{}'", wish.uplink, wish.instance);
+    let verb = if wish.uplinks.len() > 1 { "translate" } else { "translates" };
+    let uplinks = wish.uplinks.join(" and ");
+    let done = format!("{how}: {uplinks} {verb}, instance '{}'", wish.instance);
     print(&report, &done, output)?;
     Ok(Exit::Ok)
 }

@@ -7,7 +7,7 @@ use super::output::Output;
 use super::table::grouped;
 use crate::exit::Exit;
 use crate::reconcile::Error;
-use crate::view::{self, Health, HookRow, InstanceRow, Settings};
+use crate::view::{self, Health, HookRow, InstanceRow, OutsideRow, Settings};
 
 /// What is attached, and whether it is well
 #[derive(Debug, clap::Args)]
@@ -47,8 +47,10 @@ fn text(row: &InstanceRow) -> String {
         let _ = writeln!(text, ", {}", hooks(row, device));
     }
     let ports = row.settings.as_ref().map(|settings| format!(", ports {}", settings.ports));
-    if let Some(outside) = row.outside {
-        let _ = writeln!(text, "  outside   {outside}{}", ports.unwrap_or_default());
+    let ports = ports.unwrap_or_default();
+    for OutsideRow { address, ifname, .. } in &row.outsides {
+        let on = if row.outsides.len() > 1 { format!(" on {ifname}") } else { String::new() };
+        let _ = writeln!(text, "  outside   {address}{on}{ports}");
     }
     for inside in &row.inside {
         let _ = writeln!(text, "  sources   {} {}", inside.prefix, inside.action);

@@ -17,6 +17,7 @@ impl Fault {
             | Self::InsideIsUplink(_)
             | Self::Number { .. }
             | Self::LogLevel(_)
+            | Self::TooManyAddresses { .. }
             | Self::Word { .. }
             | Self::DetachWhat => Exit::Usage,
             Self::Permission { .. } => Exit::Permission,
@@ -27,6 +28,7 @@ impl Fault {
             | Self::SecondUplink { .. }
             | Self::Overlap { .. }
             | Self::MaxFlows { .. }
+            | Self::Room { .. }
             | Self::OtherNamespace(_)
             | Self::UnseenNamespace(_) => Exit::Busy,
             Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,

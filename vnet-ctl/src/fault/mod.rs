@@ -56,6 +56,12 @@ pub enum Fault {
     /// `--log-level` is no level.
     #[error("--log-level {0}: take off, error, warn, info, debug or trace")]
     LogLevel(String),
+    /// More `--address` than numbers.
+    #[error("--address: an instance has at most {most} outside addresses; make several instances")]
+    TooManyAddresses {
+        /// How many it can have.
+        most: u32,
+    },
     /// A filter or other word makes no sense.
     #[error("{option} {given}: {hint}")]
     Word {
@@ -95,7 +101,7 @@ pub enum Fault {
     AddressNotThere {
         /// The address.
         address: Ipv4Addr,
-        /// The device.
+        /// The device, or all of them.
         device: String,
         /// The addresses that are there.
         present: String,
@@ -120,9 +126,9 @@ pub enum Fault {
         /// The instance that has it.
         instance: String,
     },
-    /// The instance has another uplink.
+    /// The instance has other uplinks.
     #[error(
-        "instance '{instance}' already translates on '{uplink}': one uplink for each instance; use --instance with another name, or detach {uplink} first"
+        "instance '{instance}' already translates on '{uplink}': to give it more uplinks, name all of them (--nat {uplink} --nat …); else use --instance with another name, or detach {uplink} first"
     )]
     SecondUplink {
         /// The instance.
@@ -163,6 +169,18 @@ pub enum Fault {
         found: u32,
         /// What was wished.
         wanted: u32,
+    },
+    /// There is no room for so many outside addresses.
+    #[error(
+        "instance '{instance}' was made for {room} outside addresses, and there is no room for {wanted}: detach it first, then attach with all of them"
+    )]
+    Room {
+        /// The instance.
+        instance: String,
+        /// What it has room for.
+        room: u32,
+        /// What was wished.
+        wanted: usize,
     },
     /// The maps are of another version.
     #[error(

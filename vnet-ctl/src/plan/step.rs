@@ -105,7 +105,8 @@ impl fmt::Display for LinkWords<'_> {
         let Self(index, link) = self;
         write!(f, "device {index} ({})", read_name(&link.name))?;
         if link.roles & role::UPLINK != 0 {
-            write!(f, ", uplink with outside address {}", Ipv4Addr::from(link.addr))?;
+            let more = if link.outsides > 1 { " and following" } else { "" };
+            write!(f, ", uplink with outside address {}{more}", Ipv4Addr::from(link.addr))?;
         }
         if link.roles & role::INSIDE != 0 {
             write!(f, ", inside")?;

@@ -32,7 +32,7 @@ fn host(tcx: bool, forward: i32, lan_forward: i32) -> Host {
 }
 
 fn wish(words: Words) -> Attach {
-    let base = Words { nat: "eth0".into(), instance: "default".into(), ..words };
+    let base = Words { nat: vec!["eth0".into()], instance: "default".into(), ..words };
     Attach::parse(&base).unwrap()
 }
 
@@ -76,7 +76,7 @@ fn other_addresses_of_the_uplink_are_kept_and_the_outside_one_is_not() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words::default()));
     let instance = world.instance.unwrap();
-    assert_eq!(instance.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
+    assert_eq!(instance.addresses().collect::<Vec<_>>(), [Ipv4Addr::new(203, 0, 113, 7)]);
     let expected = [
         ("0.0.0.0/0", source::TRANSLATE),
         ("203.0.113.7/32", source::OUTSIDE),
@@ -205,13 +205,13 @@ fn words() -> impl Strategy<Value = Words> {
         0..4,
     );
     let ports = prop::option::of(prop::sample::select(vec!["1024-2048", "40000-50000", "7"]));
-    let address = prop::option::of(prop::sample::select(vec!["203.0.113.7", "203.0.113.8"]));
+    let address = prop::sample::subsequence(vec!["203.0.113.7", "203.0.113.8"], 0..=2);
     let level = prop::option::of(prop::sample::select(vec!["off", "debug"]));
     let udp = prop::option::of(1u32..400);
     (inside, ports, address, level, udp).prop_map(|(inside, ports, address, level, udp)| Words {
         inside: inside.into_iter().map(str::to_owned).collect(),
         ports: ports.map(str::to_owned),
-        address: address.map(str::to_owned),
+        address: address.into_iter().map(str::to_owned).collect(),
         log_level: level.map(str::to_owned),
         udp: udp.map(|udp| udp.to_string()),
         ..Words::default()
@@ -253,7 +253,8 @@ proptest! {
         prop_assert_eq!(hooks(&world).len(), hooks(&before).len());
         let tables = |world: &World| {
             let instance = world.instance.clone().unwrap();
-            (instance.links, instance.sources, instance.config, instance.sysctls)
+            let Instance { links, outsides, sources, config, sysctls, .. } = instance;
+            (links, outsides, sources, config, sysctls)
         };
         prop_assert_eq!(tables(&world), tables(&before));
         prop_assert_eq!(world.host.sysctls, before.host.sysctls);

@@ -16,7 +16,7 @@ use crate::state::{self, Found, Instance, read_name};
 /// What is to be detached.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// The instance whose uplink has this name; with the second, only that instance.
+    /// The instance that has an uplink of this name; with the second, only that instance.
     Device(String, Option<spec::Instance>),
     /// One instance, whatever is left of it.
     Instance {
@@ -64,8 +64,9 @@ pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
 /// What is worth saying about one of the instances that go.
 fn remark(target: &Target, found: &Instance, all: usize, dry_run: bool) -> Option<String> {
     let name = &found.name;
-    match (target, found.uplink()) {
-        (Target::Device(..) | Target::All, None) => {
+    let uplinks: Vec<_> = found.uplinks().map(|(_, link)| read_name(&link.name)).collect();
+    match target {
+        Target::Device(..) | Target::All if uplinks.is_empty() => {
             let also = if all > 1 { "also " } else { "" };
             let (removed, was) = if dry_run {
                 (format!("would {also}remove"), "is")
@@ -76,10 +77,10 @@ fn remark(target: &Target, found: &Instance, all: usize, dry_run: bool) -> Optio
                 "{removed} what {was} left of instance '{name}', whose making was cut short"
             ))
         }
-        (Target::Device(..) | Target::All, Some((_, link))) if all > 1 => {
-            Some(format!("instance '{name}' on {}", read_name(&link.name)))
+        Target::Device(..) | Target::All if all > 1 || uplinks.len() > 1 => {
+            Some(format!("instance '{name}' on {}", uplinks.join(" and ")))
         }
-        (Target::Device(..) | Target::All | Target::Instance { .. }, _) => None,
+        Target::Device(..) | Target::All | Target::Instance { .. } => None,
     }
 }
 
@@ -127,12 +128,13 @@ fn within_reach(seen: &Seen, passes: impl Fn(&Instance) -> bool) -> Vec<spec::In
     near.filter(|(_, found)| passes(found)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether the device, by its present name or the one it was attached under, is the uplink. What
+/// Whether the device, by its present name or the one it was attached under, is an uplink. What
 /// was cut short before its uplink was written has none, and goes with any.
 fn is_meant(instance: &Instance, device: &str, seen: &Seen) -> bool {
-    instance.uplink().is_none_or(|(index, link)| {
-        let was = read_name(&link.name);
-        let now = seen.host.name_of(index, &was);
-        device == if instance.is_dead(&seen.host) { was } else { now }
-    })
+    instance.uplinks().next().is_none()
+        || instance.uplinks().any(|(index, link)| {
+            let was = read_name(&link.name);
+            let now = seen.host.name_of(index, &was);
+            device == if instance.is_dead(&seen.host) { was } else { now }
+        })
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use vnet_common::policy::{Config, config_flag};
+use vnet_common::translate::pool;
 
 use super::name::{Instance, device_name};
 use super::word::{self, Level, Ports};
@@ -22,14 +23,14 @@ const FLOWS_MAX: u32 = i32::MAX as u32 - 1024;
 /// The words as typed; `None` where nothing was.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    /// `--nat`
-    pub nat: String,
+    /// `--nat`, each.
+    pub nat: Vec<String>,
     /// `--inside`, each.
     pub inside: Vec<String>,
     /// `--ports`
     pub ports: Option<String>,
-    /// `--address`
-    pub address: Option<String>,
+    /// `--address`, each.
+    pub address: Vec<String>,
     /// `--instance`
     pub instance: String,
     /// `--max-flows`
@@ -64,14 +65,14 @@ pub enum Inside {
 pub struct Attach {
     /// The instance.
     pub instance: Instance,
-    /// Name of the uplink.
-    pub uplink: String,
+    /// Names of the uplinks; at least one.
+    pub uplinks: Vec<String>,
     /// Who is inside; empty = everybody.
     pub inside: BTreeSet<Inside>,
     /// Ports that may be handed out.
     pub ports: Ports,
-    /// The outside address, when one was named.
-    pub address: Option<Ipv4Addr>,
+    /// The outside addresses that were named; none for the usual one of every uplink.
+    pub addresses: Vec<Ipv4Addr>,
     /// Connections to make room for, when a number was named.
     pub max_flows: Option<u32>,
     /// Idle time of UDP mappings, seconds.
@@ -109,6 +110,21 @@ impl Reader {
         typed.and_then(|typed| self.keep(read(typed)))
     }
 
+    /// All that are right, each once.
+    fn each<T: PartialEq>(
+        &mut self,
+        typed: &[String],
+        read: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for read in typed.iter().filter_map(|typed| self.keep(read(typed))) {
+            if !all.contains(&read) {
+                all.push(read);
+            }
+        }
+        all
+    }
+
     fn timeout(&mut self, option: &'static str, typed: Option<&String>, default: u32) -> u32 {
         let read = |typed: &str| word::number(option, typed, 1, TIMEOUT_MAX);
         self.optional(typed, read).unwrap_or(default)
@@ -129,10 +145,13 @@ impl Attach {
         let mut read = Reader::default();
         let default = Config::DEFAULT;
         let instance = read.keep(Instance::parse(&words.instance));
-        let uplink = read.keep(device_name(&words.nat));
+        let uplinks = read.each(&words.nat, device_name);
         let inside = read.inside(words);
         let ports = read.optional(words.ports.as_ref(), Ports::parse);
-        let address = read.optional(words.address.as_ref(), word::address);
+        let addresses = read.each(&words.address, word::address);
+        if addresses.len() > pool::ADDRESSES as usize {
+            read.faults.push(Fault::TooManyAddresses { most: pool::ADDRESSES });
+        }
         let max_flows = read.optional(words.max_flows.as_ref(), |typed| {
             word::number("--max-flows", typed, FLOWS_MIN, FLOWS_MAX)
         });
@@ -152,16 +171,15 @@ impl Attach {
             word::number("--port-rest", typed, 0, REST_MAX)
         });
         let log_level = read.optional(words.log_level.as_ref(), Level::parse);
-        let (Some(instance), Some(uplink), true) = (instance, uplink, read.faults.is_empty())
-        else {
+        let (Some(instance), true) = (instance, read.faults.is_empty()) else {
             return Err(read.faults);
         };
         Ok(Self {
             instance,
-            uplink,
+            uplinks,
             inside,
             ports: ports.unwrap_or(Ports::DEFAULT),
-            address,
+            addresses,
             max_flows,
             udp,
             icmp,
@@ -181,13 +199,17 @@ fn flags(words: &Words) -> u32 {
 }
 
 /// A prefix when it looks like one, else the name of a device.
-fn inside(typed: &str, uplink: &str) -> Result<Inside, Fault> {
+fn inside(typed: &str, uplinks: &[String]) -> Result<Inside, Fault> {
     let like_prefix = typed.contains('/') || typed.parse::<std::net::IpAddr>().is_ok();
     if like_prefix {
         return word::prefix("--inside", typed).map(Inside::Net);
     }
     let name = device_name(typed).map_err(|_| Fault::Inside(typed.to_owned()))?;
-    if name == uplink { Err(Fault::InsideIsUplink(name)) } else { Ok(Inside::Device(name)) }
+    if uplinks.contains(&name) {
+        Err(Fault::InsideIsUplink(name))
+    } else {
+        Ok(Inside::Device(name))
+    }
 }
 
 #[cfg(test)]
@@ -195,13 +217,13 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
-        Words { nat: "eth0".into(), instance: "default".into(), ..Words::default() }
+        Words { nat: vec!["eth0".into()], instance: "default".into(), ..Words::default() }
     }
 
     #[test]
     fn nothing_but_the_uplink_means_the_defaults() {
         let wish = Attach::parse(&words()).unwrap();
-        assert_eq!(wish.uplink, "eth0");
+        assert_eq!(wish.uplinks, ["eth0"]);
         assert_eq!(wish.ports, Ports { min: 1024, max: 65535 });
         assert_eq!((wish.udp, wish.icmp, wish.tcp_established), (300, 60, 7440));
         assert_eq!(wish.max_flows, None);
@@ -224,10 +246,10 @@ mod tests {
     fn every_fault_is_told_not_only_the_first() {
         let bad = |text: &str| Some(text.to_owned());
         let faults = Attach::parse(&Words {
-            nat: "a/b".into(),
+            nat: vec!["a/b".into()],
             inside: vec!["10.0.0.1/8".into(), "2001:db8::/32".into(), "a/b".into()],
             ports: bad("9-3"),
-            address: bad("300.1.1.1"),
+            address: vec!["300.1.1.1".into()],
             instance: "No".into(),
             max_flows: bad("3"),
             udp: bad("0"),
@@ -240,6 +262,18 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!(faults.len(), 14, "{faults:#?}");
+    }
+
+    #[test]
+    fn uplinks_and_addresses_are_counted_once() {
+        let two = |a: &str, b: &str| vec![a.to_owned(), b.to_owned(), a.to_owned()];
+        let (nat, address) = (two("eth0", "eth1"), two("192.0.2.1", "192.0.2.2"));
+        let wish = Attach::parse(&Words { nat, address, ..words() }).unwrap();
+        assert_eq!(wish.uplinks, ["eth0", "eth1"]);
+        assert_eq!(wish.addresses, [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)]);
+        let many = (0..257).map(|n| Ipv4Addr::from(0xc000_0201 + n).to_string()).collect();
+        let wish = Attach::parse(&Words { address: many, ..words() });
+        assert_eq!(wish, Err(vec![Fault::TooManyAddresses { most: 256 }]));
     }
 
     #[test]

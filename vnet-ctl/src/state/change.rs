@@ -1,7 +1,6 @@
 //! What an attach changes of an instance that runs, for people: one line for each difference.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use vnet_common::policy::{config_flag, role, source};
@@ -43,7 +42,7 @@ fn change(what: impl Into<String>, before: &str, after: &str) -> Change {
 }
 
 /// What `attach` has options for, always in the same order.
-fn settings(instance: &Instance) -> [(&'static str, String); 13] {
+fn settings(instance: &Instance) -> [(&'static str, String); 14] {
     let config = &instance.config;
     let seconds = |number: u32| format!("{number} s");
     [
@@ -51,7 +50,8 @@ fn settings(instance: &Instance) -> [(&'static str, String); 13] {
         ("left alone", sources(instance, source::KEEP)),
         ("inside devices", devices(instance, role::INSIDE)),
         ("devices hooked", devices(instance, role::HOOKED)),
-        ("address", instance.address().as_ref().map(Ipv4Addr::to_string).unwrap_or_default()),
+        ("uplinks", devices(instance, role::UPLINK)),
+        ("address", listed(instance.addresses().map(|address| address.to_string()))),
         ("ports", instance.ports().to_string()),
         ("timeout-udp", seconds(config.udp)),
         ("timeout-icmp", seconds(config.icmp)),

@@ -7,7 +7,7 @@ use vnet_common::policy::Link;
 
 use super::host::{Filter, Host, TcxProgram};
 use super::inside::named;
-use super::instance::{Found, Instance};
+use super::instance::{Found, Instance, read_name};
 use super::life::Life;
 use crate::fault::Fault;
 use crate::spec::{self, Attach, Hook};
@@ -51,11 +51,11 @@ fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
         Found::Whole(_) if instance.is_dead(host) => return,
         Found::Whole(_) => {}
     }
-    if let Some((index, link)) = instance.uplink() {
-        let uplink = host.name_of(index, &super::instance::read_name(&link.name));
-        if uplink != wish.uplink {
-            faults.push(Fault::SecondUplink { instance: wish.instance.to_string(), uplink });
-        }
+    let name = |(index, link): (u32, &Link)| host.name_of(index, &read_name(&link.name));
+    let uplinks: Vec<_> = instance.uplinks().map(name).collect();
+    if !uplinks.is_empty() && uplinks.iter().all(|uplink| !wish.uplinks.contains(uplink)) {
+        let (instance, uplink) = (wish.instance.to_string(), uplinks.join(", "));
+        faults.push(Fault::SecondUplink { instance, uplink });
     }
     let wanted = wish.max_flows.unwrap_or(instance.config.max_flows);
     if wanted != instance.config.max_flows {
@@ -93,10 +93,12 @@ fn others(
             faults.push(Fault::OtherInstance { device, instance });
         }
     }
-    let Some(address) = wanted.and_then(Instance::address) else { return };
-    if other.address() == Some(address) && other.ports().overlaps(wish.ports) {
-        let (instance, ports) = (name.to_string(), other.ports().to_string());
-        faults.push(Fault::Overlap { instance, ports, address });
+    let addresses: BTreeSet<_> = wanted.into_iter().flat_map(Instance::addresses).collect();
+    for address in other.addresses().filter(|address| addresses.contains(address)) {
+        if other.ports().overlaps(wish.ports) {
+            let (instance, ports) = (name.to_string(), other.ports().to_string());
+            faults.push(Fault::Overlap { instance, ports, address });
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn named(wish: &Attach) -> impl Iterator<Item = &str> {
         Inside::Device(name) => Some(name.as_str()),
         Inside::Net(_) => None,
     });
-    std::iter::once(wish.uplink.as_str()).chain(inside)
+    wish.uplinks.iter().map(String::as_str).chain(inside)
 }
 
 /// The devices nobody has named and inside hosts come in by all the same. Where somebody else uses

@@ -74,16 +74,16 @@ impl Instance {
         found.map(|(index, link)| (*index, link))
     }
 
-    /// Its first uplink.
-    #[must_use]
-    pub fn uplink(&self) -> Option<(u32, &Link)> {
-        self.uplinks().next()
+    /// Its outside addresses, in the order of their numbers; where one is gone, nothing.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let all = self.outsides.values().map(|outside| Ipv4Addr::from(outside.addr));
+        all.filter(|address| !address.is_unspecified())
     }
 
-    /// Its outside address.
-    #[must_use]
-    pub fn address(&self) -> Option<Ipv4Addr> {
-        self.uplink().map(|(_, link)| Ipv4Addr::from(link.addr))
+    /// The outside addresses of one uplink, with their numbers.
+    pub fn addresses_of(&self, index: u32) -> impl Iterator<Item = (u32, Ipv4Addr)> {
+        let own = self.outsides.iter().filter(move |(_, outside)| outside.link == index);
+        own.map(|(number, outside)| (*number, Ipv4Addr::from(outside.addr)))
     }
 
     /// The ports it hands out.

@@ -3,8 +3,6 @@
 //! Promise: an instance counts as dead only when that is certain. Containers and services with
 //! mounts of their own see few namespaces; not to see one is no proof that it is gone.
 
-use vnet_common::policy::Link;
-
 use super::host::Host;
 use super::instance::{Instance, Running};
 use crate::spec::Hook;
@@ -12,7 +10,7 @@ use crate::spec::Hook;
 /// Whether and where an instance lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// In this network namespace, and its uplink with it.
+    /// In this network namespace, and an uplink of it with it.
     Here,
     /// In another network namespace, which lives.
     Elsewhere,
@@ -31,7 +29,9 @@ impl Instance {
             return Life::Dead;
         }
         if self.config.netns == host.netns {
-            let lost = self.uplink().is_some_and(|uplink| self.is_lost(uplink, host));
+            let mut uplinks = self.uplinks().map(|(index, _)| index).peekable();
+            let any = uplinks.peek().is_some();
+            let lost = any && uplinks.all(|index| self.is_lost(index, host));
             return if lost { Life::Dead } else { Life::Here };
         }
         match (runs, self.config.netns) {
@@ -50,8 +50,8 @@ impl Instance {
         self.life(host) == Life::Dead
     }
 
-    /// Whether the uplink of an instance of this namespace is gone.
-    fn is_lost(&self, (index, _): (u32, &Link), host: &Host) -> bool {
+    /// Whether an uplink of an instance of this namespace is gone.
+    fn is_lost(&self, index: u32, host: &Host) -> bool {
         let gone = |hook| self.hooks.get(&(index, hook)) == Some(&Running::Gone);
         !host.devices.contains_key(&index) || Hook::ALL.into_iter().any(gone)
     }
@@ -61,7 +61,7 @@ impl Instance {
 mod tests {
     use std::collections::BTreeMap;
 
-    use vnet_common::policy::role;
+    use vnet_common::policy::{Link, role};
 
     use super::*;
     use crate::spec;

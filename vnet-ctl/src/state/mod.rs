@@ -7,6 +7,7 @@ mod host;
 mod inside;
 mod instance;
 mod life;
+mod outside;
 mod wanted;
 mod way;
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
-use vnet_common::policy::role;
+use vnet_common::policy::{Outside, role, source};
 
 use super::*;
 use crate::fault::Fault;
@@ -34,7 +34,8 @@ fn host() -> Host {
 }
 
 fn wish(words: Words) -> Attach {
-    let words = Words { nat: default(words.nat, "eth0"), ..words };
+    let nat = if words.nat.is_empty() { vec!["eth0".to_owned()] } else { words.nat };
+    let words = Words { nat, ..words };
     Attach::parse(&Words { instance: default(words.instance, "default"), ..words }).unwrap()
 }
 
@@ -58,7 +59,7 @@ fn whole(instance: Instance) -> Found {
 #[test]
 fn every_missing_device_and_address_is_told() {
     let inside = vec!["lan9".into(), "lan0".into(), "odd0".into()];
-    let words = Words { inside, address: Some("192.0.2.9".into()), ..Words::default() };
+    let words = Words { inside, address: vec!["192.0.2.9".into()], ..Words::default() };
     let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
     assert!(matches!(&faults[0], Fault::AddressNotThere { .. }), "{faults:?}");
     assert!(
@@ -66,7 +67,7 @@ fn every_missing_device_and_address_is_told() {
     );
     assert!(faults[1..].contains(&Fault::LinkLayer("odd0".into())));
     assert_eq!(faults.len(), 3);
-    let words = Words { nat: "lan0".into(), ..Words::default() };
+    let words = Words { nat: vec!["lan0".into()], ..Words::default() };
     let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
     assert_eq!(faults, [Fault::NoAddress("lan0".into())]);
 }
@@ -119,7 +120,8 @@ fn an_instance_stays_in_its_namespace_while_that_lives() {
 #[test]
 fn uplink_and_size_of_a_running_instance_are_fixed() {
     let found = instances(whole(instance("default")));
-    let words = Words { nat: "lan0".into(), max_flows: Some("99".into()), ..Words::default() };
+    let words =
+        Words { nat: vec!["lan0".into()], max_flows: Some("99".into()), ..Words::default() };
     let faults = check(&wish(words), &host(), &found, None);
     assert!(matches!(&faults[0], Fault::SecondUplink { uplink, .. } if uplink == "eth0"));
     assert!(matches!(faults[1], Fault::MaxFlows { found: 262_144, wanted: 99, .. }));
@@ -157,7 +159,7 @@ fn instances_share_devices_they_have_not_named() {
     let mut host = host();
     host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
     host.devices.insert(6, device("up1", Some(14), &[[192, 0, 2, 9]]));
-    let words = Words { instance: "other".into(), nat: "up1".into(), ..Words::default() };
+    let words = Words { instance: "other".into(), nat: vec!["up1".into()], ..Words::default() };
     let other = wanted(&wish(words), &host, None, None).unwrap();
     assert!(other.links.contains_key(&5));
     let faults = |inside: &[&str]| {
@@ -189,6 +191,49 @@ fn filters_of_two_instances_on_one_device_have_handles_of_their_own() {
     let second = wanted(&wish(Words::default()), &host, None, None).unwrap().links[&5];
     assert_eq!((second.filter_in, second.filter_out), (FILTER_HANDLE + 1, FILTER_HANDLE + 1));
     assert_eq!(second.flags, first.flags, "the last one to go takes the qdisc along");
+}
+
+#[test]
+fn every_uplink_has_an_address_and_every_address_an_uplink() {
+    let mut host = host();
+    host.devices.insert(5, device("ppp0", Some(0), &[[198, 51, 100, 1], [198, 51, 100, 2]]));
+    let attach = |found: Option<&Instance>, nat: &[&str], address: &[&str]| {
+        let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let words = Words { nat: all(nat), address: all(address), ..Words::default() };
+        wanted(&wish(words), &host, found, None)
+    };
+    let numbers = |instance: &Instance| -> Vec<_> {
+        let row = |(number, outside): (&u32, &Outside)| (*number, outside.link, outside.addr[3]);
+        instance.outsides.iter().map(row).collect()
+    };
+    let one = attach(None, &["eth0", "ppp0"], &[]).unwrap();
+    assert_eq!(numbers(&one), [(0, 2, 7), (2, 5, 1)]);
+    assert_eq!((one.links[&5].outside, one.links[&5].outsides), (2, 1));
+    let both = attach(Some(&one), &["eth0", "ppp0"], &["198.51.100.2", "198.51.100.1"]).unwrap();
+    assert_eq!(numbers(&both), [(0, 2, 7), (2, 5, 1), (3, 5, 2)]);
+    assert_eq!(both.links[&5].outsides, 2);
+    let fewer = attach(Some(&both), &["ppp0"], &["198.51.100.2"]).unwrap();
+    assert_eq!(numbers(&fewer), [(2, 5, 2)]);
+    assert_eq!(fewer.sources[&"198.51.100.1/32".parse().unwrap()].action, source::KEEP);
+    let faults = attach(None, &["eth0", "ppp0"], &["192.0.2.1"]).unwrap_err();
+    let told = "is not on device 'eth0' or 'ppp0', which has: 203.0.113.7, 198.51.100.1, 198.";
+    assert!(faults[0].to_string().contains(told), "{faults:?}");
+}
+
+#[test]
+fn more_addresses_than_there_is_room_for_are_refused() {
+    let mut host = host();
+    let many: Vec<_> = (1..=5).map(|last| [198, 51, 100, last]).collect();
+    host.devices.insert(5, device("ppp0", Some(0), &many));
+    let words = |count: usize| {
+        let address = (1..=count).map(|last| format!("198.51.100.{last}")).collect();
+        wish(Words { nat: vec!["ppp0".into()], address, ..Words::default() })
+    };
+    let one = wanted(&words(1), &host, None, None).unwrap();
+    let faults = wanted(&words(5), &host, Some(&one), None).unwrap_err();
+    assert_eq!(faults, [Fault::Room { instance: "default".into(), room: 4, wanted: 5 }]);
+    let anew = wanted(&words(5), &host, None, None).unwrap();
+    assert_eq!((anew.config.addresses, anew.outsides.len()), (5, 5));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role
 use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
 use super::inside::hooked;
 use super::instance::{Instance, Programs, Running, write_name};
+use super::outside::outsides;
 use crate::fault::Fault;
 use crate::spec::{Attach, Hook, Inside, Ports};
 
@@ -31,16 +32,17 @@ pub fn wanted(
     programs: Option<Programs>,
 ) -> Result<Instance, Vec<Fault>> {
     let mut faults = Vec::new();
-    let links = links(wish, host, found, &mut faults);
+    let config = config(wish, host, found);
+    let outsides = outsides(wish, host, found, config.addresses, &mut faults);
+    let links = links(wish, host, found, &outsides, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
-    let outsides = outsides(wish, &links);
     let sources = sources(wish, host, &links, &outsides);
     let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
     Ok(Instance {
         name: wish.instance.clone(),
-        config: config(wish, host, found),
+        config,
         hooks: hooks.collect(),
         links,
         outsides,
@@ -55,18 +57,19 @@ fn links(
     wish: &Attach,
     host: &Host,
     found: Option<&Instance>,
+    outsides: &BTreeMap<u32, Outside>,
     faults: &mut Vec<Fault>,
 ) -> BTreeMap<u32, Link> {
     let mut links = BTreeMap::new();
-    if let Some((index, device)) = device(host, &wish.uplink, faults) {
-        match outside(wish, device, found) {
-            Ok(addr) => {
-                let base = link(index, device, host, found);
-                let uplink = Link { roles: role::UPLINK, addr: addr.octets(), outsides: 1, ..base };
-                links.insert(index, uplink);
-            }
-            Err(fault) => faults.push(fault),
-        }
+    for (number, outside) in outsides {
+        let Some(device) = host.devices.get(&outside.link) else { continue };
+        let first = || Link {
+            roles: role::UPLINK,
+            addr: outside.addr,
+            outside: *number,
+            ..link(outside.link, device, host, found)
+        };
+        links.entry(outside.link).or_insert_with(first).outsides += 1;
     }
     for inside in &wish.inside {
         let Inside::Device(name) = inside else { continue };
@@ -84,7 +87,11 @@ fn links(
     links
 }
 
-fn device<'a>(host: &'a Host, name: &str, faults: &mut Vec<Fault>) -> Option<(u32, &'a Device)> {
+pub(super) fn device<'a>(
+    host: &'a Host,
+    name: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<(u32, &'a Device)> {
     let Some((index, device)) = host.by_name(name) else {
         faults.push(Fault::NoDevice { name: name.to_owned(), present: host.present() });
         return None;
@@ -94,21 +101,6 @@ fn device<'a>(host: &'a Host, name: &str, faults: &mut Vec<Fault>) -> Option<(u3
         return None;
     }
     Some((index, device))
-}
-
-/// The outside address: the named one, else the one in use, else the first global one.
-fn outside(wish: &Attach, device: &Device, found: Option<&Instance>) -> Result<Ipv4Addr, Fault> {
-    if let Some(address) = wish.address {
-        let (device_name, present) = (device.name.clone(), device.present());
-        return if device.has(address) {
-            Ok(address)
-        } else {
-            Err(Fault::AddressNotThere { address, device: device_name, present })
-        };
-    }
-    let in_use = found.and_then(Instance::address).filter(|address| device.has(*address));
-    let first = || device.addresses.iter().find(|(_, global)| *global).map(|(own, _)| *own);
-    in_use.or_else(first).ok_or_else(|| Fault::NoAddress(device.name.clone()))
 }
 
 /// What is the same for every role: header, name, and the way the programs are attached. A link
@@ -150,16 +142,6 @@ fn free_handle(tc: Option<&Tc>) -> u32 {
     (FILTER_HANDLE..).find(|handle| !taken.contains(handle)).unwrap_or(FILTER_HANDLE)
 }
 
-/// The outside addresses by their numbers. One that was not named may be followed by another.
-fn outsides(wish: &Attach, links: &BTreeMap<u32, Link>) -> BTreeMap<u32, Outside> {
-    let asked = wish.address.map(|address| address.octets()).unwrap_or_default();
-    let uplinks = links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0);
-    let outside = |(index, link): (&u32, &Link)| {
-        (link.outside, Outside { addr: link.addr, link: *index, asked, checked: 0 })
-    };
-    uplinks.map(outside).collect()
-}
-
 /// Inside prefixes are translated; the uplink's own further addresses are not.
 fn sources(
     wish: &Attach,
@@ -177,10 +159,10 @@ fn sources(
             sources.insert(*net, plain(source::TRANSLATE));
         }
     }
-    for (index, link) in links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0) {
+    for (index, _) in links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0) {
         let own = host.devices.get(index).map(|device| device.addresses.as_slice());
         for (address, _) in own.unwrap_or_default() {
-            if address.octets() != link.addr {
+            if outsides.values().all(|outside| outside.addr != address.octets()) {
                 sources.insert(Ipv4Net::from(*address), plain(source::KEEP));
             }
         }
@@ -210,9 +192,16 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         port_rest: wish.port_rest,
         max_flows: wish.max_flows.unwrap_or(made_for),
         flags: wish.flags,
+        addresses: found.map_or_else(|| room(wish), |config| config.addresses),
         log_level: wish.log_level as u32,
         ..Config::DEFAULT
     }
+}
+
+/// Outside addresses to make room for: some more than there are, so that they can become more.
+fn room(wish: &Attach) -> u32 {
+    let wanted = wish.addresses.len().max(wish.uplinks.len());
+    u32::try_from(wanted).unwrap_or(u32::MAX).max(Config::DEFAULT.addresses)
 }
 
 /// What has to be remembered: IPv4 forwarding when it is off, and every device that forwards

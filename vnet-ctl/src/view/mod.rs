@@ -19,7 +19,7 @@ pub use flows::{FlowIdentity, FlowRow, flows};
 pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
-pub use status::{Health, HookRow, InsideRow, InstanceRow, Settings, status};
+pub use status::{Health, HookRow, InsideRow, InstanceRow, OutsideRow, Settings, status};
 
 use crate::bpf::{self, Calm};
 use crate::fault::Fault;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
-use vnet_common::policy::{Config, config_flag, role, source};
+use vnet_common::policy::{Config, Outside, config_flag, role, source};
 
 use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
@@ -38,6 +38,19 @@ pub struct HookRow {
     pub via: &'static str,
     /// Hooks that run our program.
     pub hooks: Vec<Hook>,
+}
+
+/// An outside address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutsideRow {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Name of the uplink it is on.
+    pub ifname: String,
+    /// Interface index of that uplink.
+    pub ifindex: u32,
+    /// Its number in the tables.
+    pub number: u32,
 }
 
 /// Who is inside.
@@ -85,12 +98,14 @@ pub struct InstanceRow {
     pub health: Health,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
-    /// Name of the uplink.
+    /// Name of the first uplink.
     pub ifname: Option<String>,
-    /// Interface index of the uplink.
+    /// Interface index of the first uplink.
     pub ifindex: Option<u32>,
-    /// Outside address.
+    /// First outside address of that uplink.
     pub outside: Option<Ipv4Addr>,
+    /// All outside addresses.
+    pub outsides: Vec<OutsideRow>,
     /// Devices.
     pub devices: Vec<HookRow>,
     /// Sources.
@@ -128,14 +143,16 @@ fn row(found: &Found, host: &Host) -> InstanceRow {
         (true, Life::Unseen) => Health::Unseen,
         (true, Life::Here | Life::Dead) => Health::Ok,
     };
-    let uplink = instance.uplink();
+    let outsides = outsides(instance, host);
+    let uplink = instance.uplinks().next();
     InstanceRow {
         instance: instance.name.to_string(),
         health,
         problems,
         ifname: uplink.map(|(index, link)| host_name(instance, host, index, &link.name)),
         ifindex: uplink.map(|(index, _)| index),
-        outside: instance.address(),
+        outside: uplink.map(|(_, link)| link.addr.into()),
+        outsides,
         devices: devices(instance, host),
         inside: inside(instance),
         settings: settings(found, &pins),
@@ -173,6 +190,20 @@ fn host_name(instance: &Instance, host: &Host, index: u32, record: &[u8]) -> Str
     let was = read_name(record);
     let here = instance.config.netns == host.netns && !instance.is_dead(host);
     if here { host.name_of(index, &was) } else { was }
+}
+
+fn outsides(instance: &Instance, host: &Host) -> Vec<OutsideRow> {
+    let row = |(number, outside): (&u32, &Outside)| OutsideRow {
+        address: outside.addr.into(),
+        ifname: instance
+            .links
+            .get(&outside.link)
+            .map(|link| host_name(instance, host, outside.link, &link.name))
+            .unwrap_or_default(),
+        ifindex: outside.link,
+        number: *number,
+    };
+    instance.outsides.iter().map(row).collect()
 }
 
 fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
@@ -244,7 +275,7 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
         }
     }
     if here {
-        problems.extend(address_problem(instance, host));
+        problems.extend(address_problems(instance, host));
         if host.sysctls.get(IP_FORWARD) == Some(&0) {
             problems.push(format!("{IP_FORWARD} is 0, nothing is forwarded: attach again"));
         }
@@ -252,12 +283,14 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
     problems
 }
 
-fn address_problem(instance: &Instance, host: &Host) -> Option<String> {
-    let (index, link) = instance.uplink()?;
-    let device = host.devices.get(&index)?;
-    let (name, address) = (&device.name, Ipv4Addr::from(link.addr));
-    let asked = instance.outsides.get(&link.outside).map(|outside| Ipv4Addr::from(outside.asked));
-    let asked = asked.filter(|asked| !asked.is_unspecified());
+fn address_problems(instance: &Instance, host: &Host) -> Vec<String> {
+    instance.outsides.values().filter_map(|outside| address_problem(outside, host)).collect()
+}
+
+fn address_problem(outside: &Outside, host: &Host) -> Option<String> {
+    let device = host.devices.get(&outside.link)?;
+    let (name, address) = (&device.name, Ipv4Addr::from(outside.addr));
+    let asked = Some(Ipv4Addr::from(outside.asked)).filter(|asked| !asked.is_unspecified());
     let wanted = asked.unwrap_or(address);
     let which = match wanted {
         Ipv4Addr::UNSPECIFIED => "the outside address".to_owned(),
