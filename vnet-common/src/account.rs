@@ -103,11 +103,13 @@ pub enum Reason {
     FragmentTiny = 36,
     /// Fragment that lies over its datagram's first one.
     FragmentOverlap = 37,
+    /// Unanswered connection that was ended to make room for a new one.
+    Evicted = 38,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -146,6 +148,7 @@ impl Reason {
         Self::IcmpSent,
         Self::FragmentTiny,
         Self::FragmentOverlap,
+        Self::Evicted,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -190,6 +193,7 @@ impl Reason {
             Self::IcmpSent => "icmp_sent",
             Self::FragmentTiny => "fragment_tiny",
             Self::FragmentOverlap => "fragment_overlap",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -217,7 +221,8 @@ impl Reason {
             | Self::Unmanaged
             | Self::Hairpin
             | Self::HairpinOut
-            | Self::IcmpSent => Verdict::Pass,
+            | Self::IcmpSent
+            | Self::Evicted => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -304,6 +309,7 @@ impl Reason {
             Self::IcmpSent => "ICMP error that this host sent to say that it refused a packet",
             Self::FragmentTiny => "first fragment too short to hold its transport header",
             Self::FragmentOverlap => "fragment that lies over its datagram's first one",
+            Self::Evicted => "unanswered connection that was ended to make room for a new one",
         }
     }
 }

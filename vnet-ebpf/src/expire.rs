@@ -15,8 +15,9 @@ use crate::{
     flow,
     kernel::{
         self, clock,
-        flows::{Entry, oldest_ticket, pop_ticket},
+        flows::Entry,
         maps, ports,
+        tickets::Line,
         timer::{self, Clock},
     },
     translate,
@@ -38,21 +39,34 @@ pub fn start() -> i32 {
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: &mut Clock) -> i64 {
     rotate_if_due();
     kernel::repeat(BATCH, look_at_one, &mut 0);
-    timer::rearm(clock, if due(&mut Ticket::default()) { PAUSE } else { SECOND });
+    kernel::repeat(BATCH, look_at_embryonic, &mut 0);
+    let ticket = &mut Ticket::default();
+    let behind = due(Line::Settled, ticket) || due(Line::Embryonic, ticket);
+    timer::rearm(clock, if behind { PAUSE } else { SECOND });
     0
 }
 
-/// Whether the oldest ticket has waited its time.
+/// Whether the oldest ticket of a queue has waited its time.
 #[inline(always)]
-fn due(oldest: &mut Ticket) -> bool {
+fn due(line: Line, oldest: &mut Ticket) -> bool {
     let Some(config) = maps::config() else { return false };
-    oldest_ticket(oldest) && clock::seconds().wrapping_sub(oldest.since) >= period(config)
+    line.peek(oldest) && clock::seconds().wrapping_sub(oldest.since) >= period(config)
 }
 
 /// Returns 1 when nothing more is due.
 extern "C" fn look_at_one(_turn: u64, _context: &mut u32) -> i64 {
+    look(Line::Settled)
+}
+
+/// The same, where connections are that nobody has answered.
+extern "C" fn look_at_embryonic(_turn: u64, _context: &mut u32) -> i64 {
+    look(Line::Embryonic)
+}
+
+#[inline(always)]
+fn look(line: Line) -> i64 {
     let mut ticket = Ticket::default();
-    if !due(&mut ticket) || !pop_ticket(&mut ticket) {
+    if !due(line, &mut ticket) || !line.pop(&mut ticket) {
         return 1;
     }
     if let Some(config) = maps::config() {
@@ -70,8 +84,8 @@ fn examine(ticket: &Ticket, config: &Config) {
     }
     let idle = clock::now().saturating_sub(last_seen(&entry, ticket.key.proto, config));
     if idle < u64::from(timeout(&entry, ticket.key.proto, config)) * SECOND {
-        // The queue has room: this ticket has just left it.
-        let _ = flow::enqueue(&ticket.key, ticket.number);
+        // There is room: as much as there may be connections.
+        let _ = flow::enqueue(&ticket.key, ticket.number, entry.replied());
         return;
     }
     translate::end(&ticket.key, entry);

@@ -10,8 +10,9 @@ use vnet_common::{
 use crate::{
     kernel::{
         clock,
-        flows::{Entry, Refusal, push_ticket},
+        flows::{Entry, Refusal},
         frame::Frame,
+        tickets::Line,
     },
     opening::Opening,
     options,
@@ -157,7 +158,7 @@ pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
     (flow.sport, flow.dport) = (key.dport, key.sport);
     // Who talks to itself has one entry for both directions.
     let mut made = if twin == *key { Ok(()) } else { Entry::insert(&twin, &flow) };
-    if made.is_ok() && !enqueue(key, ticket) {
+    if made.is_ok() && !enqueue(key, ticket, false) {
         Entry::remove(&twin);
         made = Err(Refusal::Full);
     }
@@ -167,11 +168,12 @@ pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
     made
 }
 
-/// Puts a connection's ticket at the tail of the expiry queue.
+/// Puts a connection's ticket at the tail of its queue.
 #[inline(always)]
 #[must_use]
-pub fn enqueue(key: &FlowKey, number: u32) -> bool {
-    push_ticket(&Ticket { key: *key, number, since: clock::seconds() })
+pub fn enqueue(key: &FlowKey, number: u32, answered: bool) -> bool {
+    let ticket = Ticket { key: *key, number, since: clock::seconds() };
+    !answered && Line::Embryonic.push(&ticket) || Line::Settled.push(&ticket)
 }
 
 /// Removes both entries of a connection; `true` for exactly one of all who try at once.

@@ -27,4 +27,5 @@ pub mod policy;
 pub mod port;
 pub mod quote;
 pub mod rewrite;
+pub mod room;
 pub mod translate;

@@ -14,7 +14,7 @@ use crate::{
     packet::Kind,
     policy,
     port::Range,
-    translate,
+    room, translate,
 };
 
 /// Not an end: the connection is open, and its packet is one of a known flow.
@@ -25,7 +25,7 @@ pub const FOUND: u32 = 0xfe;
 /// Opens the connection that is on the desk: [`OPENED`], or the end of its packet.
 #[inline(always)]
 pub fn open(frame: &Frame) -> u32 {
-    let code = vnet_open(frame.skb());
+    let code = with_room(frame);
     // Others may have used up what there is; the host's own port needs no translation.
     if !is_open(code) && policy::needs_none() { Reason::Host as u32 } else { code }
 }
@@ -46,11 +46,19 @@ pub fn hairpin(frame: &Frame) -> u32 {
     if !translate::join_held(other, key.proto, key.dport) {
         return Reason::MappingRace as u32;
     }
-    let code = vnet_open(frame.skb());
+    let code = with_room(frame);
     if code != OPENED {
         translate::release(other, key.proto, key.dport);
     }
     code
+}
+
+/// Opens the connection on the desk; where there is no room for it, some is made. (From outside
+/// there is none to be made: nobody out there shall end what is inside.)
+#[inline(always)]
+fn with_room(frame: &Frame) -> u32 {
+    let code = vnet_open(frame.skb());
+    if code == Reason::FlowsFull as u32 && room::make() { vnet_open(frame.skb()) } else { code }
 }
 
 /// Opens a connection from outside to an inside endpoint, by its outside `port` on outside address

@@ -99,7 +99,7 @@ fn options_are_quoted() {
 #[test]
 fn a_ping_is_answered_when_the_flow_table_is_full() {
     let datapath = Datapath::plan().max_flows(1).answering().build();
-    datapath.out(&ping(7), Reason::NatOut);
+    crate::scene::answered(&datapath, &ping(7));
     let second = ping(8);
     let answer = datapath.answered(Hook::Out, &datapath.forwarded(), &second, Reason::FlowsFull);
     assert_eq!(answer.quote().expect("an error quotes").body[..8], second.ip_bytes()[20..28]);

@@ -7,7 +7,7 @@ use vnet_common::flow::{flag, proto};
 use vnet_tests::datapath::{Datapath, KEPT, OUTSIDE};
 use vnet_tests::packet::{IcmpKind, Packet, Protocol, TcpFlags};
 
-use crate::scene::{CLIENT, SECOND, SERVER, datagram, echo_id, key, outside, ping};
+use crate::scene::{CLIENT, SECOND, SERVER, answered, datagram, echo_id, key, outside, ping};
 
 #[test]
 fn a_connection_of_its_own_stays_what_it_is() {
@@ -166,7 +166,7 @@ fn its_service_answers_from_its_own_port_even_if_a_client_had_it_first() {
 #[test]
 fn it_goes_on_when_clients_have_filled_the_table() {
     let mut datapath = Datapath::plan().max_flows(1).build();
-    datapath.out(&datagram(), Reason::NatOut);
+    answered(&datapath, &datagram());
     datapath.out(&datagram().to(SECOND), Reason::FlowsFull);
     datapath.host_out(&Packet::tcp(outside(5000), SERVER, TcpFlags::SYN), Reason::Host);
     datapath.host_out(&Packet::ping(OUTSIDE, *SERVER.ip(), 77), Reason::Host);

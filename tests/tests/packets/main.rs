@@ -18,6 +18,7 @@ mod host;
 mod malformed;
 mod pool;
 mod reasons;
+mod room;
 mod scene;
 mod tcp;
 mod translate;

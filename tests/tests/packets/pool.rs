@@ -10,7 +10,7 @@ use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index};
 use vnet_tests::datapath::{Datapath, OUTSIDE};
 use vnet_tests::packet::Packet;
 
-use crate::scene::{CLIENT, OTHER, SECOND, SERVER, datagram, endpoint, key, outside};
+use crate::scene::{CLIENT, OTHER, SECOND, SERVER, answered, datagram, endpoint, key, outside};
 
 /// The n-th client, which uses port 7 like all the others.
 fn client(n: u16) -> SocketAddrV4 {
@@ -55,7 +55,7 @@ fn a_refused_client_leaves_nothing_behind() {
 fn when_the_flow_table_is_full_that_is_said_and_nothing_is_half_made() {
     let mut datapath = Datapath::plan().max_flows(16).build();
     for n in 0..16 {
-        datapath.out(&datagram().from(client(n)), Reason::NatOut);
+        answered(&datapath, &datagram().from(client(n)));
     }
     let refused = datagram().from((*client(99).ip(), 9999));
     datapath.out(&refused, Reason::FlowsFull);
@@ -73,7 +73,7 @@ fn when_the_flow_table_is_full_that_is_said_and_nothing_is_half_made() {
 fn when_only_one_half_of_a_flow_fits_none_is_made() {
     let mut datapath = Datapath::plan().max_flows(16).build();
     for n in 0..15 {
-        datapath.out(&datagram().from(client(n)), Reason::NatOut);
+        answered(&datapath, &datagram().from(client(n)));
     }
     // One entry that belongs to nobody leaves room for just one more.
     let stray = key(&Packet::udp(SECOND, outside(1)));

@@ -11,13 +11,14 @@ use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
 use vnet_tests::test_run::Context;
 
 use crate::address::readdress;
-use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, datagram, endpoint, outside};
+use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 4] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 5] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
     (Reason::IcmpSent, "it comes with the end of the packet it is about: `answer` has some"),
+    (Reason::Evicted, "it comes with the end of the packet it is done for: `room` has some"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
@@ -132,7 +133,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::Rewrite
         | Reason::IcmpSent
         | Reason::FragmentTiny
-        | Reason::FragmentOverlap => None,
+        | Reason::FragmentOverlap
+        | Reason::Evicted => None,
     }
 }
 
@@ -172,7 +174,7 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::FlowsFull => {
             *datapath = Datapath::plan().max_flows(1).build();
-            datapath.out(&datagram(), Reason::NatOut);
+            answered(datapath, &datagram());
             out(datapath, &datagram().from(OTHER))
         }
         Reason::SocketClash => {
@@ -213,7 +215,8 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::FragmentIn
         | Reason::MalformedIn
         | Reason::Unmanaged
-        | Reason::IcmpSent => None,
+        | Reason::IcmpSent
+        | Reason::Evicted => None,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use vnet_common::account::Reason;
 use vnet_common::flow::{FlowKey, proto};
 use vnet_common::translate::Endpoint;
-use vnet_tests::datapath::OUTSIDE;
-use vnet_tests::packet::{Body, Icmp, IcmpBody, Packet, Protocol};
+use vnet_tests::datapath::{Datapath, OUTSIDE};
+use vnet_tests::packet::{Body, Icmp, IcmpBody, Packet, Protocol, TcpFlags};
 
 /// The client, with the port most stories use.
 pub(crate) const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 4000);
@@ -44,6 +45,20 @@ pub(crate) fn endpoint(packet: &Packet) -> Endpoint {
 /// A datagram from the client to the server.
 pub(crate) fn datagram() -> Packet {
     Packet::udp(CLIENT, SERVER).payload(b"question")
+}
+
+/// Sends a packet out and has it answered: a connection that lasts. Returns what left.
+#[track_caller]
+pub(crate) fn answered(datapath: &Datapath, packet: &Packet) -> Packet {
+    let left = datapath.out(packet, Reason::NatOut);
+    let (from, to) = (left.destination(), left.source());
+    let answer = match &left.body {
+        Body::Tcp(_) => Packet::tcp(from, to, TcpFlags::SYN | TcpFlags::ACK),
+        Body::Udp(_) => Packet::udp(from, to),
+        Body::Icmp(_) | Body::Raw(_) => Packet::pong(*from.ip(), *to.ip(), key(&left).sport),
+    };
+    datapath.back(&answer, Reason::NatIn);
+    left
 }
 
 /// A ping from the client to the server.

@@ -23,6 +23,7 @@ mod lasting;
 mod offload;
 mod passage;
 mod path;
+mod room;
 mod scene;
 mod talk;
 mod tool_load;

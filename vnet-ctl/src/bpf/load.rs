@@ -18,6 +18,8 @@ use crate::state::Programs;
 
 /// Tickets beyond one for each connection: those that have become stale wait in the queue too.
 const SPARE_TICKETS: u32 = 1024;
+/// Most connections without an answer that are known in the order of their age.
+const EMBRYONIC_MAX: u32 = 65_536;
 /// The program that arms the expiry timer.
 const CLOCK: &str = "vnet_clock";
 
@@ -62,7 +64,8 @@ impl Loaded {
             .map_max_entries("outsides", sizes.addresses)
             .map_max_entries("pools", sizes.addresses * pool::PER_ADDRESS)
             .map_max_entries("owners", (sizes.addresses * pool::PER_ADDRESS) << 16)
-            .map_max_entries("tickets", flows.saturating_add(SPARE_TICKETS));
+            .map_max_entries("tickets", flows.saturating_add(SPARE_TICKETS))
+            .map_max_entries("embryonic", flows.clamp(1, EMBRYONIC_MAX));
         for name in pins.iter().flat_map(|_| MAPS) {
             if let Some(pins) = pins {
                 loader.map_pin_path(name, pins.map(name));

@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 19] = [
+pub(super) const MAPS: [&str; 20] = [
     "config",
     "links",
     "outsides",
@@ -25,6 +25,7 @@ pub(super) const MAPS: [&str; 19] = [
     "owners",
     "pools",
     "tickets",
+    "embryonic",
     "counters",
     "sysctls",
     "clock",

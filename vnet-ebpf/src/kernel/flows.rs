@@ -1,18 +1,9 @@
-//! `flows4`, `mappings` and `tickets`.
+//! `flows4` and `mappings`.
 
-use core::{
-    ffi::c_void,
-    ptr::{NonNull, addr_of, addr_of_mut},
-};
+use core::ptr::{NonNull, addr_of, addr_of_mut};
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    btf_maps::{HashMap, Queue},
-    helpers::{bpf_map_peek_elem, bpf_map_pop_elem},
-    macros::btf_map,
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use vnet_common::{
-    expire::Ticket,
     flow::{Direction, Flow, FlowKey, flag},
     tcp::State,
     translate::{Endpoint, Mapping, Peer, PeerFlows},
@@ -31,8 +22,6 @@ static FLOWS4: HashMap<FlowKey, Flow, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::n
 static MAPPINGS: HashMap<Endpoint, Mapping, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "peers")]
 static PEERS: HashMap<Peer, PeerFlows, SIZED_BY_LOADER, NO_PREALLOC> = HashMap::new();
-#[btf_map(name = "tickets")]
-static TICKETS: Queue<Ticket, SIZED_BY_LOADER> = Queue::new();
 
 /// Why an entry was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,33 +296,4 @@ fn peer_flows(peer: &Peer) -> Option<&'static Atomic32> {
     let flows: *const PeerFlows = PEERS.get_ptr(peer)?;
     // SAFETY: a live map value, only ever changed atomically.
     Some(unsafe { &*flows.cast::<Atomic32>() })
-}
-
-/// Joins the expiry queue.
-#[inline(always)]
-pub fn push_ticket(ticket: &Ticket) -> bool {
-    TICKETS.push(ticket, 0).is_ok()
-}
-
-/// Reads the ticket that has waited longest; `false` when there is none.
-#[inline(always)]
-#[must_use]
-pub fn oldest_ticket(ticket: &mut Ticket) -> bool {
-    // SAFETY: `TICKETS` is a queue of tickets, and the helper writes a whole one or nothing.
-    unsafe { bpf_map_peek_elem(tickets(), core::ptr::from_mut(ticket).cast()) == 0 }
-}
-
-/// Takes the ticket that has waited longest; `false` when there is none.
-#[inline(always)]
-#[must_use]
-pub fn pop_ticket(ticket: &mut Ticket) -> bool {
-    // SAFETY: as in `oldest_ticket`.
-    unsafe { bpf_map_pop_elem(tickets(), core::ptr::from_mut(ticket).cast()) == 0 }
-}
-
-/// The queue as helpers take it. They fill a ticket that the caller has; a ticket returned by value
-/// may be half undefined, and kernels before 6.3 refuse to see that moved around.
-#[inline(always)]
-fn tickets() -> *mut c_void {
-    core::ptr::from_ref(&TICKETS).cast_mut().cast()
 }

@@ -23,6 +23,7 @@ pub mod outsides;
 pub mod ports;
 pub mod reply;
 pub mod socket;
+pub mod tickets;
 pub mod timer;
 
 /// Runs `step` up to `times` times with the number of the turn, until it returns 1. The verifier
