@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use aya::maps::{Map, MapData};
 use vnet_common::account::Counter;
-use vnet_common::answer::Budget;
+use vnet_common::answer::{Budget, Unsolicited};
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
@@ -132,7 +132,7 @@ fn datagram() -> Record {
     })
 }
 
-fn rows() -> [Row; 15] {
+fn rows() -> [Row; 16] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
@@ -148,6 +148,7 @@ fn rows() -> [Row; 15] {
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link, asked, checked })),
         ("answers", None, record!(Budget { until })),
+        ("syns", flows().1, record!(Unsolicited { since, sequence, reserved })),
         ("fragments", fragment(), datagram()),
         ("strays", fragment(), datagram()),
         ("serial", None, record!(Serial { id })),

@@ -1,4 +1,5 @@
-//! `answers`: how often who was told by ICMP that a connection is refused.
+//! `answers`: how often who was told by ICMP that a connection is refused; `syns`: who shall be told
+//! later.
 
 use crate::record;
 
@@ -36,3 +37,20 @@ impl Limit {
         (until - now <= self.burst * self.share).then_some(Budget { until })
     }
 }
+
+/// A SYN from outside that a mapping's filtering did not let in: the value of `syns`, keyed by its
+/// tuple.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsolicited {
+    /// When it came first.
+    pub since: u64,
+    /// Its sequence number: that of a retransmission is the same.
+    pub sequence: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+record!(Unsolicited, 16);
+
+/// Nanoseconds for which such a SYN gets no answer (RFC 5382 REQ-4).
+pub const SYN_SILENCE: u64 = 6_000_000_000;

@@ -7,7 +7,7 @@
 use vnet_common::{
     Ipv4,
     account::Reason,
-    answer::Limit,
+    answer::{Limit, SYN_SILENCE, Unsolicited},
     flow::{flag, proto},
     policy::config_flag,
 };
@@ -24,11 +24,13 @@ use crate::{
         frame::{Frame, Skb, Wire},
         maps, reply,
     },
-    packet::{IPV4_HEADER, Packet, Part},
+    packet::{IPV4_HEADER, Kind, Packet, Part},
 };
 
 /// Codes of "destination unreachable" (RFC 792, RFC 1812).
 pub mod code {
+    /// Port unreachable.
+    pub const PORT: u32 = 3;
     /// Communication administratively prohibited.
     pub const PROHIBITED: u32 = 13;
 }
@@ -61,6 +63,10 @@ pub struct Answer {
 #[inline(always)]
 #[must_use]
 pub fn or_verdict(frame: &Frame, reason: u32, verdict: i32) -> i32 {
+    if reason == Reason::Filtered as u32 && vnet_syn_is_late() != 0 {
+        let own = desk().map_or(0, |desk| u32::from_ne_bytes(desk.packet.key.daddr));
+        return vnet_answer(frame.skb(), code::PORT, frame.device(), own);
+    }
     if REFUSALS >> (reason & 63) & 1 == 0 {
         return verdict;
     }
@@ -77,21 +83,45 @@ pub fn or_verdict(frame: &Frame, reason: u32, verdict: i32) -> i32 {
     vnet_answer(frame.skb(), code::PROHIBITED, frame.arrived_on(), own)
 }
 
-/// Makes the packet on the desk an answer and sends it to `device`; `own` is the address it is from
-/// if the kernel names none. Returns the verdict.
+/// Whether the packet on the desk, which filtering does not let in, is a SYN that has been coming for
+/// so long that its sender shall be told (RFC 5382 REQ-4). Until then the inside may open the same
+/// connection from its end.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_syn_is_late() -> u32 {
+    let Some(desk) = desk() else { return 0 };
+    let packet = &desk.packet;
+    if packet.kind != Kind::Tcp || !packet.segment.opens() {
+        return 0;
+    }
+    let (key, sequence, now) = (packet.key, packet.segment.seq, clock::now());
+    match answers::first_seen(&key, sequence) {
+        Some(since) => u32::from(now.saturating_sub(since) >= SYN_SILENCE),
+        None => {
+            answers::remember(&key, &Unsolicited { since: now, sequence, reserved: 0 });
+            0
+        }
+    }
+}
+
+/// Makes the packet on the desk an answer and sends it to `device`. It comes from `own`, unless the
+/// kernel names an address that its receiver knows better. Returns the verdict.
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vnet_answer(skb: Skb, code: u32, device: u32, own: u32) -> i32 {
     let mut frame = Frame::new(skb);
     let Some(config) = maps::config() else { return SHOT };
-    let to = desk().map_or(answers::ALL, |desk| desk.packet.key.saddr);
+    let to = desk().map_or([0; 4], |desk| desk.packet.key.saddr);
     // What this host makes itself came in nowhere.
     let wanted = config.flags & config_flag::ANSWER != 0 && device != 0;
-    if !wanted || !spend(to, Limit::EACH) || !spend(answers::ALL, Limit::ALL) {
+    if !wanted || !spend(to, Limit::EACH) || !spend(answers::all(code), Limit::ALL) {
         return SHOT;
     }
-    let from = fib::source(&frame, device, to).map_or(own, u32::from_ne_bytes);
+    // Who has sent to one of our addresses hears from that one.
+    let named = if code == code::PORT { None } else { fib::source(&frame, device, to) };
+    let from = named.map_or(own, u32::from_ne_bytes);
     let Some(desk) = desk() else { return SHOT };
     let Some(quote) = begin(&mut frame, &desk.packet, &mut desk.answer) else { return SHOT };
     write(&mut desk.answer, quote, (from, u32::from_ne_bytes(to)), code);
@@ -113,7 +143,7 @@ fn begin(frame: &mut Frame, packet: &Packet, answer: &mut Answer) -> Option<u32>
     if quote < IPV4_HEADER || !frame.copy(packet.l3, &mut answer.words, HEADERS, quote) {
         return None;
     }
-    frame.resize(packet.l3 + HEADERS as u32 * 4 + quote).then_some(quote)
+    frame.resize(packet.l3, HEADERS as u32 * 4 + quote).then_some(quote)
 }
 
 /// Writes the headers.

@@ -20,5 +20,6 @@ mod pool;
 mod reasons;
 mod room;
 mod scene;
+mod syn;
 mod tcp;
 mod translate;

@@ -5,9 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use vnet_tests::lab::{Lab, Plan, server_address};
+use vnet_tests::link;
+use vnet_tests::netns::Netns;
 use vnet_tests::packet::{Body, IcmpKind, Packet, assert_valid};
 use vnet_tests::skip;
 use vnet_tests::socket::try_receive;
+use vnet_tests::tun::{self, Layer, TunCable};
 use vnet_tests::wire::Wire;
 
 use crate::scene::{PORT, Scene, ask, outside, server};
@@ -128,4 +131,66 @@ fn told_not_to_tell_it_does_not() {
     scene.udp(1, PORT).send_to(b"refused", server()).expect("a datagram can be sent");
     wire.expect_none("an answer", &router, |packet| packet.quote().is_some());
     scene.end();
+}
+
+/// A connection from the server's own network to the client's mapping, which was not asked for.
+fn intrude(scene: &Scene) -> (std::io::Error, Duration) {
+    let started = Instant::now();
+    let to = outside(4000).into();
+    let tried = scene.lab.server.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(30)));
+    (tried.expect_err("nobody let it in"), started.elapsed())
+}
+
+#[test]
+fn rfc5382_req4_an_uninvited_connection_is_refused_after_six_seconds() {
+    let scene = Scene::of(Lab::plan().with_offloads(), &[]);
+    let listener = scene.lab.server.listen(server());
+    let _held = (scene.connect(0, 4000, server()), listener.accept().expect("it comes"));
+    let (error, after) = intrude(&scene);
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(after >= Duration::from_secs(6), "refused after {after:?}");
+    scene.end();
+}
+
+#[test]
+fn devices_without_a_link_header_carry_answers_too() {
+    if !tun::exists() {
+        skip!("this kernel has no tun devices");
+    }
+    let lab = Lab::new();
+    let inside = Netns::new("vpn");
+    let _cables = [
+        TunCable::plug(Layer::Ip, (&lab.router, "wan0"), (&lab.server, "wan0")),
+        TunCable::plug(Layer::Ip, (&lab.router, "vpn0"), (&inside, "vpn0")),
+    ];
+    for (netns, device, address) in [
+        (&lab.router, "wan0", "203.0.113.1/24"),
+        (&lab.server, "wan0", "203.0.113.2/24"),
+        (&lab.router, "vpn0", "10.0.9.1/24"),
+        (&inside, "vpn0", "10.0.9.2/24"),
+    ] {
+        link::address(netns, device, address);
+    }
+    inside.ip("route add default via 10.0.9.1");
+    let words = ["attach", "--nat", "wan0", "--inside", "10.0.0.0/16", "--ports", "4000-4000"];
+    lab.vnetctl(&words).ok();
+    let remote = lab.server.udp("203.0.113.2:5000");
+    let holder = lab.client().netns.udp((lab.client().address, 4000));
+    assert_eq!(ask(&holder, &remote), "203.0.113.1:4000".parse().expect("an address"));
+    // From a cable over a tun device to another tun device, and back over a cable.
+    for (netns, address) in [(&inside, "10.0.9.2:4001"), (&lab.client().netns, "10.0.0.2:4001")] {
+        let socket = netns.udp(address);
+        socket.connect("203.0.113.2:5000").expect("a UDP socket can be connected");
+        socket.send(b"refused").expect("a datagram can be sent");
+        let told = try_receive(&socket).expect_err("no port is left");
+        assert_eq!(told.kind(), ErrorKind::HostUnreachable, "{address}");
+    }
+    // Out of the uplink itself: an uninvited connection.
+    let listener = lab.server.listen("203.0.113.2:5000");
+    let client = lab.client().netns.connect((lab.client().address, 4000), "203.0.113.2:5000");
+    let _held = (client.expect("connects"), listener.accept().expect("it comes"));
+    let to = "203.0.113.1:4000".parse().expect("an address");
+    let tried = lab.server.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(30)));
+    assert_eq!(tried.expect_err("nobody let it in").kind(), ErrorKind::ConnectionRefused);
+    lab.vnetctl(&["detach", "wan0"]).ok();
 }

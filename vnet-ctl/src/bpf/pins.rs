@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 20] = [
+pub(super) const MAPS: [&str; 21] = [
     "config",
     "links",
     "outsides",
@@ -31,6 +31,7 @@ pub(super) const MAPS: [&str; 20] = [
     "clock",
     "desk",
     "answers",
+    "syns",
     "fragments",
     "strays",
     "serial",

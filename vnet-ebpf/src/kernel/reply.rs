@@ -38,17 +38,21 @@ impl Frame {
         unsafe { bpf_skb_store_bytes(self.skb().cast(), offset, from, length, 0) == 0 }
     }
 
-    /// Makes the packet `length` bytes long, with its link header and nothing else worth keeping, and
+    /// Makes the packet `length` bytes long behind its link header, with nothing worth keeping, and
     /// forgets what was to be done for the former one: segments to be cut, and a transport checksum
     /// to be finished. The latter goes only with the bytes it begins at, so as many as all headers
     /// are taken out at the front, after they were added at the end.
     #[inline(always)]
-    pub fn resize(&mut self, length: u32) -> bool {
+    pub fn resize(&mut self, l3: u32, length: u32) -> bool {
+        // A tag in the frame's bytes is one that no neighbour's header has.
+        if l3 != 0 && l3 != ETHERNET {
+            return false;
+        }
         let cut = HEADERS_MAX.cast_signed();
         // SAFETY: the helpers take numbers and check them.
         unsafe {
             (*self.skb()).mark = 0;
-            bpf_skb_change_tail(self.skb(), length + HEADERS_MAX, 0) == 0
+            bpf_skb_change_tail(self.skb(), l3 + length + HEADERS_MAX, 0) == 0
                 && bpf_skb_adjust_room(self.skb(), -cut, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, 0)
                     == 0
         }

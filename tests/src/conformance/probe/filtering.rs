@@ -96,8 +96,7 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc5382_req4_port_unreachable_after_six_seconds",
         "After six seconds such a SYN is answered by ICMP port unreachable.",
         syn_is_answered_late,
-    )
-    .pending("it stays silent"),
+    ),
     Requirement::new(
         (Must, "RFC 1122 section 4.1.3.1"),
         "rfc1122_4_1_3_1_host_answers_for_itself",
