@@ -47,9 +47,18 @@ impl Sentry {
 
     /// Posts one at any device outside whose checksums are real.
     pub fn at(netns: &Netns, device: &str, layer: Layer) -> Self {
+        Self::of(netns, device, layer, true)
+    }
+
+    /// Posts one at a device where packets are joined before they are seen: checksums are not judged.
+    pub fn at_joining(netns: &Netns, device: &str, layer: Layer) -> Self {
+        Self::of(netns, device, layer, false)
+    }
+
+    fn of(netns: &Netns, device: &str, layer: Layer, checksums: bool) -> Self {
         let (index, mac) = (netns.index(device), crate::packet::Mac::default());
         let port = Port { device: device.to_owned(), index, mac };
-        Self::watch(Wire::open(netns, &port), layer, true)
+        Self::watch(Wire::open(netns, &port), layer, checksums)
     }
 
     fn watch(wire: Wire, layer: Layer, checksums: bool) -> Self {

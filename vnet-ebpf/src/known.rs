@@ -115,19 +115,24 @@ pub fn managed(frame: &Frame) -> Result<&'static Link, Reason> {
     match frame.ethertype() {
         ethertype::IPV4 => (),
         ethertype::IPV6 => return Err(Reason::Ipv6),
-        ethertype::VLAN | ethertype::SERVICE_VLAN => return own_tag(frame).ok_or(Reason::Vlan),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => return own_tag(frame),
         _ => return Err(Reason::NotIp),
     }
     maps::link(frame.device()).ok_or(Reason::Unmanaged)
 }
 
 /// The device, if it is a VLAN device that keeps its own tag in the frame's bytes (`reorder_hdr off`)
-/// and an IPv4 packet follows. Not inlined: it is rare.
+/// and an IPv4 packet follows; else what the frame is. Not inlined: it is rare.
 #[inline(never)]
-fn own_tag(frame: &Frame) -> Option<&'static Link> {
-    let link = maps::link(frame.device()).filter(|link| link.header == TAGGED)?;
-    let follows = u16::from_be(frame.half(TAGGED - 2)?);
-    (follows == ethertype::IPV4).then_some(link)
+fn own_tag(frame: &Frame) -> Result<&'static Link, Reason> {
+    let link = maps::link(frame.device()).filter(|link| link.header == TAGGED);
+    let link = link.ok_or(Reason::Vlan)?;
+    match u16::from_be(frame.half(TAGGED - 2).ok_or(Reason::Vlan)?) {
+        ethertype::IPV4 => Ok(link),
+        ethertype::IPV6 => Err(Reason::Ipv6),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => Err(Reason::Vlan),
+        _ => Err(Reason::NotIp),
+    }
 }
 
 /// Offset of the IP header of packets on this device.

@@ -57,8 +57,8 @@ pub fn hairpin(frame: &Frame) -> u32 {
 /// there is none to be made: nobody out there shall end what is inside.)
 #[inline(always)]
 fn with_room(frame: &Frame) -> u32 {
-    let code = vnet_open(frame.skb());
-    if code == Reason::FlowsFull as u32 && room::make() { vnet_open(frame.skb()) } else { code }
+    let code = make(frame);
+    if code == Reason::FlowsFull as u32 && room::make() { make(frame) } else { code }
 }
 
 /// Opens a connection from outside to an inside endpoint, by its outside `port` on outside address
@@ -93,16 +93,25 @@ pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) 
         state,
         flags,
     };
-    vnet_open(frame.skb())
+    make(frame)
 }
 
+/// First its port, then its entries. One after the other and not one within the other: a chain of
+/// calls has 512 bytes of stack, and both are at the end of long ones.
+#[inline(always)]
+fn make(frame: &Frame) -> u32 {
+    let code = vnet_acquire(frame.skb());
+    if code == OPENED { vnet_remember() } else { code }
+}
+
+/// Gives the connection on the desk its port: [`OPENED`], or the end of its packet.
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vnet_open(skb: Skb) -> u32 {
+extern "C" fn vnet_acquire(skb: Skb) -> u32 {
     let mut frame = Frame::new(skb);
     match translate::acquire(&mut frame) {
-        Ok(()) => vnet_remember(),
+        Ok(()) => OPENED,
         Err(reason) => reason as u32,
     }
 }

@@ -25,7 +25,9 @@ fn talk_over_wan(lab: &Lab, layer: Layer) {
         netns.set_sysctl("net/ipv4/conf/all/arp_ignore", "1");
         netns.ip(&format!("link set {WAN} up"));
     }
-    let sentry = Sentry::at(&lab.server, WAN, layer);
+    let joins = lab.server.ip(&format!("-d link show dev {WAN}")).contains("wireguard");
+    let post = if joins { Sentry::at_joining } else { Sentry::at };
+    let sentry = post(&lab.server, WAN, layer);
     let passage = Passage {
         lab,
         uplink: WAN,

@@ -1,9 +1,7 @@
 //! The host's own sockets: a port that one of them owns is never handed out.
 
 use aya_ebpf::{
-    bindings::{
-        bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
-    },
+    bindings::bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple,
     helpers::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
 };
 use vnet_common::flow::{FlowKey, proto};
@@ -30,15 +28,11 @@ pub enum Socket {
 #[inline(always)]
 #[must_use]
 pub fn receiver(frame: &Frame, key: &FlowKey) -> Socket {
-    let mut tuple = bpf_sock_tuple {
-        __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
-            ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-                saddr: u32::from_ne_bytes(key.saddr),
-                daddr: u32::from_ne_bytes(key.daddr),
-                sport: key.sport.to_be(),
-                dport: key.dport.to_be(),
-            },
-        },
+    let mut tuple = Tuple {
+        saddr: u32::from_ne_bytes(key.saddr),
+        daddr: u32::from_ne_bytes(key.daddr),
+        sport: key.sport.to_be(),
+        dport: key.dport.to_be(),
     };
     match key.proto {
         proto::TCP => tcp(frame, &mut tuple),
@@ -47,15 +41,17 @@ pub fn receiver(frame: &Frame, key: &FlowKey) -> Socket {
     }
 }
 
-/// Bytes of an IPv4 tuple.
-const SIZE: u32 = size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>() as u32;
+/// Bytes of an IPv4 tuple. The helpers take it for what it is by that, and not the union with IPv6's,
+/// which is three times as long: what is asked for at the end of a chain of calls counts on the stack.
+const SIZE: u32 = size_of::<Tuple>() as u32;
 
 #[inline(always)]
-fn tcp(frame: &Frame, tuple: &mut bpf_sock_tuple) -> Socket {
-    // SAFETY: SIZE bytes of the tuple are initialised; the reference that the helper takes on a
+fn tcp(frame: &Frame, tuple: &mut Tuple) -> Socket {
+    let tuple = core::ptr::from_mut(tuple);
+    // SAFETY: the helper reads SIZE bytes, which the tuple has; the reference that the helper takes on a
     // socket is given back.
     unsafe {
-        let socket = bpf_skc_lookup_tcp(frame.raw(), tuple, SIZE, THIS_NAMESPACE, 0);
+        let socket = bpf_skc_lookup_tcp(frame.raw(), tuple.cast(), SIZE, THIS_NAMESPACE, 0);
         if socket.is_null() {
             return Socket::None;
         }
@@ -65,10 +61,11 @@ fn tcp(frame: &Frame, tuple: &mut bpf_sock_tuple) -> Socket {
 }
 
 #[inline(always)]
-fn udp(frame: &Frame, tuple: &mut bpf_sock_tuple) -> Socket {
+fn udp(frame: &Frame, tuple: &mut Tuple) -> Socket {
+    let tuple = core::ptr::from_mut(tuple);
     // SAFETY: as in `tcp`.
     unsafe {
-        let socket = bpf_sk_lookup_udp(frame.raw(), tuple, SIZE, THIS_NAMESPACE, 0);
+        let socket = bpf_sk_lookup_udp(frame.raw(), tuple.cast(), SIZE, THIS_NAMESPACE, 0);
         if socket.is_null() {
             return Socket::None;
         }
