@@ -65,7 +65,7 @@ pub enum Reason {
     PrivateSource = 17,
     /// From inside to a multicast or broadcast address: must not leave with its source.
     MulticastSource = 18,
-    /// Protocol that cannot be translated.
+    /// Protocol without ports, by which another inside host talks to the same address.
     Protocol = 19,
     /// ICMP from inside that is neither a query nor an error about a known flow.
     IcmpType = 20,
@@ -105,11 +105,13 @@ pub enum Reason {
     FragmentOverlap = 37,
     /// Unanswered connection that was ended to make room for a new one.
     Evicted = 38,
+    /// ICMP error about a translated flow that is damaged, or quotes a damaged header.
+    IcmpChecksum = 39,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -149,6 +151,7 @@ impl Reason {
         Self::FragmentTiny,
         Self::FragmentOverlap,
         Self::Evicted,
+        Self::IcmpChecksum,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -194,6 +197,7 @@ impl Reason {
             Self::FragmentTiny => "fragment_tiny",
             Self::FragmentOverlap => "fragment_overlap",
             Self::Evicted => "evicted",
+            Self::IcmpChecksum => "icmp_checksum",
         }
     }
 
@@ -240,7 +244,8 @@ impl Reason {
             | Self::HairpinLost
             | Self::NoAddress
             | Self::FragmentTiny
-            | Self::FragmentOverlap => Verdict::Drop,
+            | Self::FragmentOverlap
+            | Self::IcmpChecksum => Verdict::Drop,
         }
     }
 
@@ -275,7 +280,9 @@ impl Reason {
             Self::MulticastSource => {
                 "from inside to a multicast or broadcast address: must not leave with its source"
             }
-            Self::Protocol => "protocol that cannot be translated",
+            Self::Protocol => {
+                "protocol without ports, by which another inside host talks to the same address"
+            }
             Self::IcmpType => {
                 "ICMP from inside that is neither a query nor an error about a known flow"
             }
@@ -310,6 +317,9 @@ impl Reason {
             Self::FragmentTiny => "first fragment too short to hold its transport header",
             Self::FragmentOverlap => "fragment that lies over its datagram's first one",
             Self::Evicted => "unanswered connection that was ended to make room for a new one",
+            Self::IcmpChecksum => {
+                "ICMP error about a translated flow that is damaged, or quotes a damaged header"
+            }
         }
     }
 }

@@ -78,7 +78,8 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes of those packets from the IP header on.
     pub bytes: u64,
-    /// When the connection was made, in seconds of the monotonic clock.
+    /// When the connection was made: bits 24 to 55 of the nanoseconds (so in units of 16.8 ms, and
+    /// good for an age of two years).
     pub first_seen: u32,
     /// [`crate::policy::Config::epoch`] under which the connection was made or last looked at anew.
     pub epoch: u32,
@@ -96,6 +97,20 @@ pub struct Flow {
 record!(Flow, 64);
 
 impl Flow {
+    /// What [`Flow::first_seen`] says of a time in nanoseconds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stamp(now: u64) -> u32 {
+        (now >> 24) as u32
+    }
+
+    /// When the connection was made, in nanoseconds, given the present time.
+    #[must_use]
+    pub fn made(&self, now: u64) -> u64 {
+        let age = Self::stamp(now).wrapping_sub(self.first_seen);
+        now.saturating_sub(u64::from(age) << 24)
+    }
+
     /// Key of the entry for the other direction, given the protocol of this one.
     #[inline(always)]
     #[must_use]
@@ -125,8 +140,6 @@ pub mod flag {
     /// packets come in from inside, which changes the destination; the source follows where they
     /// leave.
     pub const HAIRPIN: u8 = 16;
-    /// Translated by address alone: a protocol without ports.
-    pub const PORTLESS: u8 = 32;
 }
 
 /// Which way a packet crosses the uplink.

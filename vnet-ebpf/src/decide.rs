@@ -15,12 +15,12 @@ use crate::{
         desk::desk,
         flows::Entry,
         frame::{Frame, Skb, ethertype},
-        maps,
+        maps, sum,
     },
     known, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
-    quote::{self, End},
+    quote::{self, End, Quote},
     rewrite, translate,
 };
 
@@ -119,7 +119,7 @@ fn outward(frame: &Frame, link: &Link) -> u32 {
 fn goes_on(frame: &Frame) -> bool {
     let Some(desk) = desk() else { return false };
     let (key, kind) = (desk.packet.key, desk.packet.kind);
-    if !matches!(kind, Kind::Tcp | Kind::Udp | Kind::Query) {
+    if !flow::carries(kind, Direction::Out) {
         return false;
     }
     let Some(entry) = Entry::find(&key).filter(Entry::outward) else { return false };
@@ -185,6 +185,9 @@ fn error_outward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     else {
         return Err(policy::unmatched(frame, packet));
     };
+    if !sound(frame, packet, &quote) {
+        return Err(Reason::IcmpChecksum);
+    }
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Destination, target.saddr, target.sport)?;
     rewrite::addresses(frame, packet.l3, target.saddr, packet.key.daddr)?;
@@ -213,8 +216,18 @@ fn error_inward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     else {
         return Ok(inbound::unwanted(frame, packet));
     };
+    if !sound(frame, packet, &quote) {
+        return Err(Reason::IcmpChecksum);
+    }
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Source, target.daddr, target.dport)?;
     rewrite::addresses(frame, packet.l3, packet.key.saddr, target.daddr)?;
     Ok(Reason::IcmpErrorIn)
+}
+
+/// Whether the checksums of an ICMP error and of the IP header it quotes are right (RFC 5508 REQ-3):
+/// what is damaged must not come out as if it were not.
+#[inline(always)]
+fn sound(frame: &mut Frame, error: &Packet, quote: &Quote) -> bool {
+    sum::adds_up(frame, error.l4, error.end) && sum::adds_up(frame, quote.l3, quote.l4)
 }

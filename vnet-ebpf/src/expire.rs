@@ -107,8 +107,8 @@ fn timeout(entry: &Entry, protocol: u8, config: &Config) -> u32 {
     match protocol {
         proto::TCP if entry.state() == Some(State::Established) => config.tcp_established,
         proto::TCP => config.tcp_transitory,
-        proto::UDP => config.udp,
-        _ => config.icmp,
+        proto::ICMP => config.icmp,
+        _ => config.udp,
     }
 }
 

@@ -38,7 +38,7 @@ pub fn carries(kind: Kind, direction: Direction) -> bool {
         Direction::Out => Kind::Query,
         Direction::In => Kind::Reply,
     };
-    kind == query || matches!(kind, Kind::Tcp | Kind::Udp)
+    kind == query || matches!(kind, Kind::Tcp | Kind::Udp | Kind::Other)
 }
 
 /// Counts a packet of a known flow, follows the conversation and translates.
@@ -112,6 +112,10 @@ fn step(entry: &Entry, segment: &Segment, direction: Direction, state: State) {
     let window = Window { sent: entry.sent(), expected, receiver_sent };
     let next = tcp::step(state, entry.as_opener_sees(direction), segment, &window);
     if next != state {
+        if next == State::SynSent {
+            // A new conversation: what the one before it said is no measure.
+            [Some(*entry), twin].into_iter().flatten().for_each(|end| end.set_sequence(0, 0));
+        }
         set_state(entry, twin, next);
     }
 }
@@ -143,7 +147,7 @@ pub fn remember(opening: &Opening, epoch: u32) -> Result<(), Refusal> {
         state: opening.state as u8,
         flags: opening.flags,
         outside: opening.outside,
-        first_seen: clock::seconds(),
+        first_seen: Flow::stamp(clock::now()),
         epoch,
         last_seen: clock::now(),
         ticket,

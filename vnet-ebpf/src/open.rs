@@ -6,7 +6,7 @@ use crate::{
     flow,
     kernel::{
         desk::desk,
-        flows::{Refusal, add_peer},
+        flows::{Entry, Refusal, add_peer},
         frame::{Frame, Skb},
         maps,
     },
@@ -135,6 +135,8 @@ extern "C" fn vnet_remember() -> u32 {
         Err(refusal) => {
             translate::release(opening.outside, opening.key.proto, opening.port);
             match refusal {
+                // Without ports there is no telling whose the answers would be.
+                Refusal::Exists if Entry::find(&opening.key).is_none() => Reason::Protocol as u32,
                 Refusal::Exists => FOUND,
                 Refusal::Full => Reason::FlowsFull as u32,
             }

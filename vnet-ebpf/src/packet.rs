@@ -47,9 +47,9 @@ pub enum Kind {
     Tcp,
     /// UDP.
     Udp,
-    /// ICMP echo request: opens a query.
+    /// ICMP query (echo, timestamp, information or mask request): opens a conversation.
     Query,
-    /// ICMP echo reply.
+    /// ICMP reply to one.
     Reply,
     /// ICMP error that quotes another packet (RFC 792).
     Error,
@@ -291,17 +291,17 @@ pub fn quoted_ports(bytes: &impl Bytes, proto: u8, l4: u32, query: Kind) -> Opti
             let id = first(words[1]);
             (kind == query).then_some((id, id))
         }
-        _ => None,
+        _ => Some((0, 0)),
     }
 }
 
-/// Kind of an ICMP message by its type (RFC 792).
+/// Kind of an ICMP message by its type (RFC 792, RFC 950).
 #[inline(always)]
 #[must_use]
 pub fn icmp_kind(kind: u8) -> Kind {
     match kind {
-        0 => Kind::Reply,
-        8 => Kind::Query,
+        0 | 14 | 16 | 18 => Kind::Reply,
+        8 | 13 | 15 | 17 => Kind::Query,
         3 | 11 | 12 => Kind::Error,
         _ => Kind::OtherIcmp,
     }

@@ -20,7 +20,7 @@ use crate::{
         socket::{self, Socket},
     },
     opening::Opening,
-    packet::{Kind, Packet},
+    packet::{Bytes, Kind, Packet},
     port::Range,
 };
 
@@ -32,6 +32,7 @@ pub fn admit(frame: &Frame, link: &Link) -> Result<(), Reason> {
     };
     let packet = &desk.packet;
     desk.opening = match from_host(frame, packet)? {
+        None if to_all(frame, link) => return Err(Reason::MulticastSource),
         Some(number) => {
             if maps::outside_link(number) != Some(frame.device()) {
                 // The address of one uplink leaves by another one: answers do not come back here.
@@ -44,6 +45,14 @@ pub fn admit(frame: &Frame, link: &Link) -> Result<(), Reason> {
         None => opening(&packet.key, link, inside_opens(packet)?, config)?,
     };
     Ok(())
+}
+
+/// Whether the frame is for more than one: the broadcast address of a network cannot be told from
+/// others, but the kernel has written how it is sent.
+#[inline(always)]
+fn to_all(frame: &Frame, link: &Link) -> bool {
+    let first = if link.header == 0 { None } else { frame.half(0) };
+    first.is_some_and(|first| u16::from_be(first) & 0x0100 != 0)
 }
 
 /// What an inside host's connection by this uplink starts with.
@@ -153,10 +162,10 @@ fn inside_opens(packet: &Packet) -> Result<State, Reason> {
         Kind::Tcp if !packet.segment.continues() => Err(Reason::TcpNoFlow),
         // In mid-connection: after a restart, connections whose port is kept go on or end.
         Kind::Tcp => Ok(State::PickedUp),
-        Kind::Udp | Kind::Query => Ok(State::Unreplied),
+        // Without ports, one inside host at a time may talk to the same one outside by it.
+        Kind::Udp | Kind::Query | Kind::Other => Ok(State::Unreplied),
         Kind::Reply | Kind::OtherIcmp | Kind::Error => Err(Reason::IcmpType),
         Kind::Fragment => Err(Reason::FragmentTiny),
-        Kind::Other => Err(Reason::Protocol),
     }
 }
 
@@ -168,14 +177,10 @@ fn host_opens(frame: &Frame, packet: &Packet, number: u8) -> Result<State, Reaso
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
         Kind::Udp if needs_mapping(frame, packet, number) => Ok(State::Unreplied),
-        Kind::Query => Ok(State::Unreplied),
-        Kind::Tcp
-        | Kind::Udp
-        | Kind::Reply
-        | Kind::OtherIcmp
-        | Kind::Error
-        | Kind::Fragment
-        | Kind::Other => Err(Reason::Host),
+        Kind::Query | Kind::Other => Ok(State::Unreplied),
+        Kind::Tcp | Kind::Udp | Kind::Reply | Kind::OtherIcmp | Kind::Error | Kind::Fragment => {
+            Err(Reason::Host)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use vnet_common::{
 use crate::{
     checksum::Change,
     packet::{Bytes, Ipv4Header, Kind, Packet, quoted_ports},
-    rewrite::{Field, Patch, addresses},
+    rewrite::{Field, Patch, addresses, pseudo_header},
 };
 
 /// The packet that an ICMP error quotes.
@@ -79,7 +79,13 @@ pub fn rewrite(
         End::Destination => (quote.key.saddr, addr, quote.key.dport, 2),
     };
     let address_change = addresses(frame, quote.l3, saddr, daddr)?;
-    let query = quote.key.proto == proto::ICMP;
+    let transport = quote.key.proto;
+    if !matches!(transport, proto::TCP | proto::UDP | proto::ICMP) {
+        let sum = pseudo_header(transport);
+        let change = if sum { inner_checksum(frame, quote, address_change)? } else { Change::NONE };
+        return frame.checksum(error.l4 + 2, change, Field::Plain, false);
+    }
+    let query = transport == proto::ICMP;
     let port_at = if query { quote.l4 + 4 } else { quote.l4 + at };
     frame.set_half(port_at, port.to_be())?;
     let port_change = Change::NONE.half(old_port.to_be(), port.to_be());
@@ -93,8 +99,8 @@ pub fn rewrite(
 fn inner_checksum(frame: &mut impl Patch, quote: &Quote, change: Change) -> Result<Change, Reason> {
     let offset = match quote.key.proto {
         proto::TCP => quote.l4 + 16,
-        proto::UDP => quote.l4 + 6,
-        _ => quote.l4 + 2,
+        proto::ICMP => quote.l4 + 2,
+        _ => quote.l4 + 6,
     };
     if offset + 2 > quote.end {
         return Ok(Change::NONE);

@@ -69,6 +69,9 @@ pub fn apply(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result
         Kind::Tcp => (Field::Plain, packet.l4 + 16),
         Kind::Udp => (Field::Udp, packet.l4 + 6),
         Kind::Query | Kind::Reply => return identifier(frame, packet, target),
+        Kind::Other if pseudo_header(key.proto) => {
+            return frame.checksum(packet.l4 + 6, change, Field::Plain, true);
+        }
         Kind::Error | Kind::OtherIcmp | Kind::Fragment | Kind::Other => return Ok(()),
     };
     frame.checksum(offset, change, field, true)?;
@@ -81,6 +84,14 @@ pub fn apply(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result
         frame.set_half(packet.l4 + 2, target.dport.to_be())?;
     }
     Ok(())
+}
+
+/// Whether a protocol whose ports are not looked at has a checksum over addresses: DCCP (RFC 4340)
+/// and UDP-Lite (RFC 3828) have it where UDP has.
+#[inline(always)]
+#[must_use]
+pub fn pseudo_header(proto: u8) -> bool {
+    matches!(proto, 33 | 136)
 }
 
 /// The ICMP query identifier (RFC 792), which a key has as both ports. Its checksum knows no

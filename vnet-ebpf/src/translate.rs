@@ -31,7 +31,10 @@ const TRIES: u32 = 256;
 #[inline(always)]
 pub fn acquire(frame: &mut Frame) -> Result<(), Reason> {
     let endpoint = desk().ok_or(Reason::Unmanaged)?.opening.endpoint();
-    let number = pool::number(endpoint.outside, endpoint.proto).ok_or(Reason::Protocol)?;
+    let Some(number) = pool::number(endpoint.outside, endpoint.proto) else {
+        // A protocol without ports: its flow is all there is, and the first to have one has it.
+        return Ok(());
+    };
     if mapping(&endpoint).is_none() {
         let port = choose(frame, number).ok_or(Reason::PortsExhausted)?;
         if make(&mut desk().ok_or(Reason::Unmanaged)?.opening, number, port)? {

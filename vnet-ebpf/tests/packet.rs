@@ -129,7 +129,7 @@ fn icmp_kinds() {
         (8, Kind::Query),
         (11, Kind::Error),
         (12, Kind::Error),
-        (13, Kind::OtherIcmp),
+        (13, Kind::Query),
     ] {
         let packet = look(&frame(1, A, B, &[], &[kind, 0, 0, 0, 0x12, 0x34, 0, 1])).unwrap();
         assert_eq!(packet.kind, expected, "type {kind}");

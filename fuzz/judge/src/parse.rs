@@ -86,8 +86,8 @@ fn icmp_facts(icmp: &Icmp) -> (Kind, u16, u16) {
         IcmpBody::Other { rest, .. } => (rest >> 16) as u16,
     };
     match icmp.kind.kind {
-        0 => (Kind::Reply, id, id),
-        8 => (Kind::Query, id, id),
+        0 | 14 | 16 | 18 => (Kind::Reply, id, id),
+        8 | 13 | 15 | 17 => (Kind::Query, id, id),
         3 | 11 | 12 => (Kind::Error, 0, 0),
         _ => (Kind::OtherIcmp, 0, 0),
     }

@@ -235,6 +235,9 @@ fn anything(dice: &mut Dice) -> Sequence {
                 continue;
             }
         };
+        // Without ports, an answer is for the one host that has spoken; no other may be in its way.
+        let alone = matches!(kind, Kind::Other(_));
+        let talk = if alone { Talk { host: 0, ..talk } } else { talk };
         steps.push(Step::new(way, kind, talk));
     }
     steps

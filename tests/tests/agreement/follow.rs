@@ -57,6 +57,11 @@ impl Entries {
         };
         let state = step(before, direction, segment, &window);
         if state != before {
+            if state == State::SynSent {
+                for entry in [&mut self.own, &mut self.twin] {
+                    (entry.seq_end, entry.ack) = (0, 0);
+                }
+            }
             self.set(state);
         }
         if segment.has(flags::RST) {

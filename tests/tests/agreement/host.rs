@@ -4,10 +4,12 @@
 use vnet_common::account::Reason;
 use vnet_common::flow::{Direction, Flow, FlowKey};
 use vnet_ebpf::flow::carries;
+use vnet_ebpf::options::{STEPS, Walk};
 use vnet_ebpf::packet::{Kind, Packet};
 use vnet_ebpf::quote::{self, End};
 use vnet_ebpf::rewrite::{Target, addresses, apply};
 use vnet_judge::{ETHERNET, Frame, look};
+use vnet_tests::packet::internet_checksum;
 
 /// What is to become of a frame.
 #[derive(Debug)]
@@ -43,7 +45,13 @@ pub(crate) fn say(way: Way, bytes: &[u8], mut find: impl FnMut(&FlowKey) -> Opti
         Kind::Error => error(way.direction, &mut frame, &packet, |key| find(key).filter(serves)),
         kind if carries(kind, way.direction) => {
             let flow = find(&packet.key).filter(serves);
-            flow.map(|flow| apply(&mut frame, &packet, &target(&flow)).map(|()| translated(way)))
+            flow.map(|flow| {
+                apply(&mut frame, &packet, &target(&flow))?;
+                if way.direction == Direction::Out {
+                    hide(&mut frame, packet.l3, packet.l4, flow.saddr);
+                }
+                Ok(translated(way))
+            })
         }
         _ => None,
     };
@@ -89,19 +97,41 @@ fn error(
     };
     let quote = quote::read(frame, packet, end)?;
     let flow = find(&quote.key.reversed())?;
+    if !sound(&frame.0, packet.l4, packet.end) || !sound(&frame.0, quote.l3, quote.l4) {
+        return Some(Err(Reason::IcmpChecksum));
+    }
     let key = &packet.key;
     Some(match direction {
         Direction::Out => quote::rewrite(frame, packet, &quote, end, flow.saddr, flow.sport)
             .and_then(|()| addresses(frame, packet.l3, flow.saddr, key.daddr))
-            .map(|_| Reason::IcmpErrorOut),
+            .map(|_| {
+                hide(frame, packet.l3, packet.l4, flow.saddr);
+                hide(frame, quote.l3, quote.l4, flow.saddr);
+                Reason::IcmpErrorOut
+            }),
         Direction::In => quote::rewrite(frame, packet, &quote, end, flow.daddr, flow.dport)
             .and_then(|()| addresses(frame, packet.l3, key.saddr, flow.daddr))
             .map(|_| Reason::IcmpErrorIn),
     })
 }
 
+/// Puts the outside address in the place of those in options.
+fn hide(frame: &mut Frame, l3: u32, l4: u32, addr: [u8; 4]) {
+    let mut walk = Walk::new(l3, l4, addr, 0);
+    for _ in 0..STEPS {
+        if walk.step(frame).is_none() {
+            return;
+        }
+    }
+}
+
+/// Whether bytes that hold their own checksum add up.
+fn sound(frame: &[u8], start: u32, end: u32) -> bool {
+    internet_checksum(&frame[start as usize..end as usize]) == 0
+}
+
 /// Ends that only certain packets may meet that no flow knows; any packet may meet the others.
-const TELLING: [(Reason, &[Kind]); 15] = [
+const TELLING: [(Reason, &[Kind]); 16] = [
     (Reason::Fragment, &[Kind::Fragment]),
     (Reason::FragmentIn, &[Kind::Fragment]),
     (Reason::Protocol, &[Kind::Other]),
@@ -112,6 +142,7 @@ const TELLING: [(Reason, &[Kind]); 15] = [
     (Reason::NatIn, &[]),
     (Reason::IcmpErrorOut, &[]),
     (Reason::IcmpErrorIn, &[]),
+    (Reason::IcmpChecksum, &[]),
     (Reason::Malformed, &[]),
     (Reason::MalformedIn, &[]),
     (Reason::Ipv6, &[]),

@@ -34,12 +34,12 @@ impl Ports {
         let key = &packet.key;
         let endpoint = Endpoint { addr: key.saddr, port: key.sport, proto: key.proto, outside: 0 };
         let port = made.own.sport;
+        let Some(number) = pool::number(0, key.proto) else { return };
         if let Some(known) = self.mapped.get(&endpoint) {
             assert_eq!(port, *known, "{endpoint:?} has one port towards everybody");
             return;
         }
         self.mapped.insert(endpoint, port);
-        let number = pool::number(0, key.proto).expect("a protocol that is translated");
         let pool = &self.pools[number as usize];
         let in_range =
             |port| key.proto == proto::ICMP || port >= 1024 || port > 0 && key.sport < 1024;

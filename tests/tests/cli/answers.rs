@@ -24,8 +24,8 @@ fn talked() -> Scene {
         let (_, from) = receive(&server);
         server.send_to(b"answer", from).expect("a datagram can be sent");
         receive(&client);
-        // The datapath's clock is a coarse one, and decides the order.
-        sleep(Duration::from_millis(20));
+        // The order is decided by stamps in steps of 16.8 ms, of a clock that is coarse itself.
+        sleep(Duration::from_millis(40));
     }
     let pinger = Pinger::new(&scene.lab.client().netns);
     pinger.ping(lab::server_address(0), 7, PATIENCE).expect("an answer");

@@ -5,10 +5,12 @@ use std::net::Ipv4Addr;
 use vnet_common::account::Reason;
 use vnet_common::policy::role;
 use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
-use vnet_tests::packet::{EtherType, Icmp, IcmpBody, IcmpKind, Packet, Protocol, Sum};
+use vnet_tests::packet::{
+    Body, EtherType, Icmp, IcmpBody, IcmpKind, Packet, Protocol, Sum, internet_checksum,
+};
 use vnet_tests::test_run::Context;
 
-use crate::scene::{CLIENT, SERVER, datagram, outside};
+use crate::scene::{CLIENT, OTHER, SECOND, SERVER, datagram, outside};
 
 fn frame_of(kind: EtherType, body: &[u8]) -> Vec<u8> {
     [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], &kind.0.to_be_bytes(), body].concat()
@@ -96,21 +98,67 @@ fn multicast_and_broadcast_are_not_translated() {
 }
 
 #[test]
-fn protocols_without_ports_do_not_leave() {
+fn protocols_without_ports_are_translated_by_address_for_one_host_at_a_time() {
     let datapath = Datapath::new();
     for protocol in [Protocol::GRE, Protocol::ESP, Protocol::SCTP, Protocol(4), Protocol(255)] {
-        let sent = Packet::raw(*CLIENT.ip(), *SERVER.ip(), protocol, &[7; 40]);
-        datapath.out(&sent, Reason::Protocol);
-        let answer = Packet::raw(*SERVER.ip(), OUTSIDE, protocol, &[7; 40]);
-        datapath.back(&answer, Reason::Unsolicited);
+        let of = |from, to| Packet::raw(from, to, protocol, &[7; 40]);
+        datapath.back(&of(*SERVER.ip(), OUTSIDE), Reason::Unsolicited);
+        let left = datapath.out(&of(*CLIENT.ip(), *SERVER.ip()), Reason::NatOut);
+        assert_eq!(left, of(OUTSIDE, *SERVER.ip()));
+        let came = datapath.back(&of(*SERVER.ip(), OUTSIDE), Reason::NatIn);
+        assert_eq!(came, of(*SERVER.ip(), *CLIENT.ip()));
+        datapath.out(&of(*OTHER.ip(), *SERVER.ip()), Reason::Protocol);
+        datapath.out(&of(*OTHER.ip(), *SECOND.ip()), Reason::NatOut);
+    }
+}
+
+/// The checksum of these two covers the addresses (RFC 3828 section 3.1, RFC 4340 section 9).
+#[test]
+fn udp_lite_and_dccp_stay_right() {
+    let datapath = Datapath::new();
+    for protocol in [Protocol(33), Protocol(136)] {
+        let sum = |packet: &Packet| {
+            let mut covered =
+                [packet.source().ip().octets(), packet.destination().ip().octets()].concat();
+            let Body::Raw(body) = &packet.body else { panic!("{packet} has no bytes") };
+            covered.extend([0, packet.ip.protocol.0, 0, body.len() as u8]);
+            covered.extend(body);
+            internet_checksum(&covered)
+        };
+        let mut body = [3; 24];
+        body[6..8].fill(0);
+        let right = sum(&Packet::raw(*CLIENT.ip(), *SERVER.ip(), protocol, &body));
+        body[6..8].copy_from_slice(&right.to_be_bytes());
+        let left =
+            datapath.out(&Packet::raw(*CLIENT.ip(), *SERVER.ip(), protocol, &body), Reason::NatOut);
+        assert_eq!(sum(&left), 0, "{left}");
+    }
+}
+
+#[test]
+fn other_queries_than_echo_are_translated_by_their_identifier() {
+    let datapath = Datapath::new();
+    // Timestamp, information and mask requests and their replies (RFC 792, RFC 950).
+    for kind in [13, 15, 17] {
+        let icmp = |kind| Icmp {
+            kind: IcmpKind { kind, code: 0 },
+            checksum: Sum::Right,
+            body: IcmpBody::Other { rest: 0x1234_0001, quote: vec![0; 12] },
+        };
+        let query = Packet::icmp(*CLIENT.ip(), *SERVER.ip(), icmp(kind));
+        let left = datapath.out(&query, Reason::NatOut);
+        assert_eq!(left, Packet::icmp(OUTSIDE, *SERVER.ip(), icmp(kind)));
+        let reply = Packet::icmp(*SERVER.ip(), OUTSIDE, icmp(kind + 1));
+        let came = datapath.back(&reply, Reason::NatIn);
+        assert_eq!(came, Packet::icmp(*SERVER.ip(), *CLIENT.ip(), icmp(kind + 1)));
     }
 }
 
 #[test]
 fn icmp_that_is_neither_query_nor_error_does_not_leave() {
     let datapath = Datapath::new();
-    // Source quench, redirect, router advertisement, timestamp, address mask.
-    for kind in [4, 5, 9, 13, 17] {
+    // Source quench, redirect, router advertisement, router solicitation.
+    for kind in [4, 5, 9, 10] {
         let body = IcmpBody::Other { rest: 0, quote: vec![0; 12] };
         let icmp = Icmp { kind: IcmpKind { kind, code: 0 }, checksum: Sum::Right, body };
         let message = Packet::icmp(*CLIENT.ip(), *SERVER.ip(), icmp);

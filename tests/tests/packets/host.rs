@@ -47,7 +47,6 @@ fn its_answers_to_others_make_no_state() {
         Packet::udp(outside(53), SERVER).payload(b"answer"),
         Packet::pong(OUTSIDE, *SERVER.ip(), 1),
         Packet::udp(SERVER, outside(9)).error(OUTSIDE, IcmpKind::PORT_UNREACHABLE, 8),
-        Packet::raw(OUTSIDE, *SERVER.ip(), Protocol::ESP, &[7; 40]),
     ];
     for answer in &answers {
         datapath.host_out(answer, Reason::Host);
@@ -56,6 +55,14 @@ fn its_answers_to_others_make_no_state() {
         datapath.host_out(&fragment, Reason::Host);
     }
     assert_eq!(datapath.flows(), 0);
+}
+
+#[test]
+fn its_tunnel_keeps_inside_hosts_from_one_with_the_same_peer() {
+    let datapath = Datapath::new();
+    let esp = |from| Packet::raw(from, *SERVER.ip(), Protocol::ESP, &[7; 40]);
+    datapath.host_out(&esp(OUTSIDE), Reason::NatOut);
+    datapath.out(&esp(*CLIENT.ip()), Reason::Protocol);
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::HairpinOut
         | Reason::HairpinLost
+        | Reason::IcmpChecksum
         | Reason::Fragment
         | Reason::NoAddress
         | Reason::PrivateSource
@@ -155,7 +156,10 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         Reason::PrivateSource => out(datapath, &datagram().from("192.168.0.2:1")),
         Reason::MulticastSource => out(datapath, &datagram().to("224.0.0.251:5353")),
         Reason::Protocol => {
-            out(datapath, &Packet::raw(*CLIENT.ip(), *SERVER.ip(), Protocol::GRE, &[0; 8]))
+            let tunnel =
+                |from: SocketAddrV4| Packet::raw(*from.ip(), *SERVER.ip(), Protocol::GRE, &[0; 8]);
+            datapath.out(&tunnel(CLIENT), Reason::NatOut);
+            out(datapath, &tunnel(OTHER))
         }
         Reason::IcmpType => out(datapath, &Packet::pong(*CLIENT.ip(), *SERVER.ip(), 7)),
         Reason::TcpNoFlow => out(datapath, &Packet::tcp(CLIENT, SERVER, TcpFlags::RST)),
@@ -194,6 +198,12 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             out(datapath, &datagram())
         }
         Reason::Malformed => cut(out(datapath, &datagram())),
+        Reason::IcmpChecksum => {
+            let left = datapath.out(&datagram(), Reason::NatOut);
+            let mut frame = left.error(HOP, IcmpKind::TIME_EXCEEDED, 8).bytes();
+            *frame.last_mut().expect("it is not empty") ^= 1;
+            Some(Try { frame, ..back(datapath, &left)? })
+        }
         Reason::HairpinLost
         | Reason::Hairpin
         | Reason::HairpinOut

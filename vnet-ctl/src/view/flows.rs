@@ -48,7 +48,7 @@ pub struct FlowRow {
     pub packets_in: u64,
     /// Bytes of them, from the IP header on.
     pub bytes_in: u64,
-    /// When it was made, nanoseconds of the datapath's clock: finer than its age, to order by.
+    /// When it was made, nanoseconds of the datapath's clock (in steps of 16.8 ms): to order by.
     #[serde(skip)]
     pub first_seen: u64,
     /// Seconds since it was made.
@@ -123,8 +123,8 @@ fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
         bytes_out: out.bytes,
         packets_in: back.packets,
         bytes_in: back.bytes,
-        first_seen: u64::from(out.first_seen) * 1_000_000_000,
-        age_s: seconds(now, u64::from(out.first_seen) * 1_000_000_000),
+        first_seen: out.made(now),
+        age_s: seconds(now, out.made(now)),
         idle_s,
         timeout_s: timeout,
         left_s: ((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0,

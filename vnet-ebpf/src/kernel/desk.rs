@@ -7,6 +7,7 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
+use super::sum::Sum;
 use crate::{answer::Answer, opening::Opening, packet::Packet, translate::Search};
 
 /// What lies on the desk.
@@ -20,6 +21,8 @@ pub struct Desk {
     pub opening: Opening,
     /// The search for its port.
     pub search: Search,
+    /// The sum of its bytes.
+    pub sum: Sum,
     /// What is said back.
     pub answer: Answer,
 }

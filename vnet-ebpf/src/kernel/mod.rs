@@ -23,6 +23,7 @@ pub mod outsides;
 pub mod ports;
 pub mod reply;
 pub mod socket;
+pub mod sum;
 pub mod tickets;
 pub mod timer;
 
