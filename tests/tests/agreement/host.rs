@@ -5,7 +5,7 @@ use vnet_common::account::Reason;
 use vnet_common::flow::{Direction, Flow, FlowKey};
 use vnet_ebpf::flow::carries;
 use vnet_ebpf::options::{STEPS, Walk};
-use vnet_ebpf::packet::{Kind, Packet};
+use vnet_ebpf::packet::{Kind, Packet, Part};
 use vnet_ebpf::quote::{self, End};
 use vnet_ebpf::rewrite::{Target, addresses, apply};
 use vnet_judge::{ETHERNET, Frame, look};
@@ -20,6 +20,8 @@ pub(crate) enum Said {
     Malformed,
     /// A flow knows it: how it ends, and what is left of it.
     Known { end: Reason, packet: Packet, left: Vec<u8> },
+    /// A fragment that is not the first: whether it is known lies in what its first one left behind.
+    Later,
     /// No flow knows it: policy decides, and nothing is changed.
     Unknown(Kind),
 }
@@ -40,6 +42,9 @@ pub(crate) fn say(way: Way, bytes: &[u8], mut find: impl FnMut(&FlowKey) -> Opti
     }
     let mut frame = Frame(bytes.to_vec());
     let Ok(packet) = look(&frame, ETHERNET) else { return Said::Malformed };
+    if packet.part == Part::Later {
+        return Said::Later;
+    }
     let serves = |flow: &Flow| flow.direction == way.direction as u8 && flow.link == way.link;
     let done = match packet.kind {
         Kind::Error => error(way.direction, &mut frame, &packet, |key| find(key).filter(serves)),

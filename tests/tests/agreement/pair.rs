@@ -63,6 +63,7 @@ impl Pair {
             Said::Malformed if hook == Hook::In => (Some(Reason::MalformedIn), frame),
             Said::Malformed => (Some(Reason::Malformed), frame),
             Said::Known { end, left, .. } => (Some(*end), &left[..]),
+            Said::Later => (Some(end), &verdict.frame[..]),
             Said::Unknown(kind) => (may_end(*kind, end).then_some(end), frame),
         };
         assert_eq!(Some(end), wanted, "the kernel's end, and what the host says: {said:?} {told}");
