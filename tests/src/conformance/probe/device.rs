@@ -29,8 +29,7 @@ pub(super) const LIST: &[Requirement] = &[
         "nat_several_uplinks",
         "Two uplinks at once: what leaves by each leaves with its own address.",
         two_uplinks,
-    )
-    .pending("an instance has one uplink"),
+    ),
 ];
 
 const WAN: &str = "wan0";

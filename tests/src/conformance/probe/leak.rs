@@ -52,8 +52,7 @@ pub(super) const LIST: &[Requirement] = &[
         "SCTP, GRE, ESP and other protocols of one inside host are translated by address, and \
          their answers find back.",
         by_address,
-    )
-    .pending("only TCP, UDP and ICMP are translated"),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_unknown_protocols_do_not_mix",
@@ -81,8 +80,7 @@ pub(super) const LIST: &[Requirement] = &[
         "Multicast and broadcast from inside do not leave, translated or not, though a route says \
          so.",
         multicast_stays,
-    )
-    .pending("the broadcast address of the uplink's network is not known as one"),
+    ),
 ];
 
 fn absent_checksum(translator: Translator) -> Seen {
