@@ -226,8 +226,10 @@ fn error_inward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
 }
 
 /// Whether the checksums of an ICMP error and of the IP header it quotes are right (RFC 5508 REQ-3):
-/// what is damaged must not come out as if it were not.
+/// what is damaged must not come out as if it were not. Of an error in fragments, only the header it
+/// quotes can be looked at: the checksum is that of the whole.
 #[inline(always)]
 fn sound(frame: &mut Frame, error: &Packet, quote: &Quote) -> bool {
-    sum::adds_up(frame, error.l4, error.end) && sum::adds_up(frame, quote.l3, quote.l4)
+    let whole = error.part == Part::Whole;
+    (!whole || sum::adds_up(frame, error.l4, error.end)) && sum::adds_up(frame, quote.l3, quote.l4)
 }

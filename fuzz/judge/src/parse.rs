@@ -103,8 +103,8 @@ fn fragment_facts(known: &oracle::Packet, bytes: &[u8]) -> (Kind, u16, u16) {
         Protocol::UDP if first && bytes.len() >= 8 => (Kind::Udp, ports.0, ports.1),
         Protocol::TCP | Protocol::UDP => (Kind::Fragment, ports.0, ports.1),
         Protocol::ICMP if first && bytes.len() >= 8 => match bytes[0] {
-            0 => (Kind::Reply, word(bytes, 4), word(bytes, 4)),
-            8 => (Kind::Query, word(bytes, 4), word(bytes, 4)),
+            0 | 14 | 16 | 18 => (Kind::Reply, word(bytes, 4), word(bytes, 4)),
+            8 | 13 | 15 | 17 => (Kind::Query, word(bytes, 4), word(bytes, 4)),
             3 | 11 | 12 => (Kind::Error, 0, 0),
             _ => (Kind::OtherIcmp, 0, 0),
         },

@@ -4,7 +4,7 @@
 use vnet_common::flow::proto;
 use vnet_ebpf::packet::{Kind, Packet};
 use vnet_ebpf::quote::{self, End, Quote};
-use vnet_ebpf::rewrite::addresses;
+use vnet_ebpf::rewrite::{addresses, pseudo_header};
 
 use crate::frame::{assert_elsewhere_equal, damage, damage_of_transport, is_nothing_but_zeros};
 use crate::packet::{assert_valid, faults, internet_checksum};
@@ -64,14 +64,14 @@ fn in_place(frame: &Frame, error: &Packet, quote: &Quote, end: End) {
             assert_eq!(ports, frame.part(l4, l4 + 4), "{quote:?}");
         }
         proto::ICMP => {
-            let kind = if end == End::Source { 8 } else { 0 };
-            assert_eq!([kind], frame.part(l4, l4 + 1), "{quote:?}");
+            let queries = if end == End::Source { [8, 13, 15, 17] } else { [0, 14, 16, 18] };
+            assert!(queries.contains(&frame.part(l4, l4 + 1)[0]), "{quote:?}");
             assert_eq!(
                 (key.sport.to_be_bytes().as_slice(), key.dport),
                 (frame.part(l4 + 4, l4 + 6), key.sport)
             );
         }
-        other => panic!("protocol {other} is not translated: {quote:?}"),
+        _ => assert_eq!((key.sport, key.dport), (0, 0), "ports are not looked at: {quote:?}"),
     }
 }
 
@@ -110,20 +110,23 @@ fn places(error: &Packet, quote: &Quote, end: End) -> [(&'static str, u32, u32);
     let source = end == End::Source;
     let outer = error.l3 + if source { 16 } else { 12 };
     let addr = quote.l3 + if source { 12 } else { 16 };
+    let side = if source { 0 } else { 2 };
     let (port, sum) = match quote.key.proto {
-        proto::ICMP => (4, 2),
-        proto::TCP => (if source { 0 } else { 2 }, 16),
-        _ => (if source { 0 } else { 2 }, 6),
+        proto::ICMP => (Some(4), Some(2)),
+        proto::TCP => (Some(side), Some(16)),
+        proto::UDP => (Some(side), Some(6)),
+        number => (None, pseudo_header(number).then_some(6)),
     };
     // A checksum that is not wholly quoted is left as it is.
-    let sum = if quote.l4 + sum + 2 <= quote.end { (quote.l4 + sum, 2) } else { (0, 0) };
+    let sum = sum.map(|sum| quote.l4 + sum).filter(|sum| sum + 2 <= quote.end);
+    let sum = sum.map_or((0, 0), |sum| (sum, 2));
     [
         ("sum", error.l3 + 10, 2),
         ("address", outer, 4),
         ("sum", error.l4 + 2, 2),
         ("sum", quote.l3 + 10, 2),
         ("address", addr, 4),
-        ("port", quote.l4 + port, 2),
+        port.map_or(("sum", 0, 0), |port| ("port", quote.l4 + port, 2)),
         ("sum", sum.0, sum.1),
     ]
 }

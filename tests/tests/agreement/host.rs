@@ -102,7 +102,8 @@ fn error(
     };
     let quote = quote::read(frame, packet, end)?;
     let flow = find(&quote.key.reversed())?;
-    if !sound(&frame.0, packet.l4, packet.end) || !sound(&frame.0, quote.l3, quote.l4) {
+    let whole = packet.part == Part::Whole;
+    if whole && !sound(&frame.0, packet.l4, packet.end) || !sound(&frame.0, quote.l3, quote.l4) {
         return Some(Err(Reason::IcmpChecksum));
     }
     let key = &packet.key;
