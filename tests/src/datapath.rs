@@ -76,6 +76,18 @@ impl Plan {
         self
     }
 
+    /// So many mappings and connections for each inside host; 0 = no limit.
+    pub fn limits(mut self, mappings: u32, flows: u32) -> Self {
+        (self.config.host_mappings, self.config.host_flows) = (mappings, flows);
+        self
+    }
+
+    /// Blocks of so many ports for each inside host.
+    pub fn blocks(mut self, size: u32) -> Self {
+        self.config.port_block = size;
+        self
+    }
+
     /// Room for so many connections.
     pub fn max_flows(mut self, max_flows: u32) -> Self {
         self.config.max_flows = max_flows;
@@ -196,9 +208,21 @@ impl Datapath {
     /// # Panics
     /// When the map is not the one vnet-common describes.
     pub fn source_record(&mut self, net: [u8; 4], length: u32, source: Source) {
-        let map = self.loaded.get_mut().ebpf().map_mut("sources").expect("the object has sources");
+        self.prefix("sources", net, length, source);
+    }
+
+    /// Excludes destinations in a prefix from translation.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn exclude(&mut self, net: [u8; 4], length: u32) {
+        self.prefix("exclusions", net, length, Source { action: source::KEEP, number: 0 });
+    }
+
+    fn prefix(&mut self, name: &str, net: [u8; 4], length: u32, source: Source) {
+        let map = self.loaded.get_mut().ebpf().map_mut(name).expect("the object has the map");
         let mut map: LpmTrie<_, [u8; 4], Source> = map.try_into().expect("a trie of Source");
-        map.insert(&Key::new(length, net), source, 0).expect("sources has room");
+        map.insert(&Key::new(length, net), source, 0).expect("the map has room");
     }
 
     /// What is known of a source; zero where nothing is.

@@ -9,6 +9,7 @@ use vnet_common::answer::{Budget, Unsolicited};
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
+use vnet_common::host::Host;
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::translate::{Endpoint, Mapping, Owner, Peer, PeerFlows};
@@ -132,7 +133,7 @@ fn datagram() -> Record {
     })
 }
 
-fn rows() -> [Row; 16] {
+fn rows() -> [Row; 18] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
@@ -145,6 +146,8 @@ fn rows() -> [Row; 16] {
         ("counters", None, record!(Counter { packets, bytes })),
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
         ("sources", None, record!(Source { action, number })),
+        ("exclusions", None, record!(Source { action, number })),
+        ("hosts", None, record!(Host { mappings, flows })),
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link, asked, checked })),
         ("answers", None, record!(Budget { until })),
@@ -182,7 +185,7 @@ fn the_kernel_and_rust_agree_on_every_record() {
         assert_eq!(found.1, Some(value), "values of {name}");
         if key.is_some() {
             assert_eq!(found.0, key, "keys of {name}");
-        } else if name != "sources" {
+        } else if !["sources", "exclusions"].contains(&name) {
             let size = found.0.map(|key| (key.size, key.fields.len()));
             assert_eq!(size, Some((4, 0)), "keys of {name} are plain numbers");
         }

@@ -107,11 +107,17 @@ pub enum Reason {
     Evicted = 38,
     /// ICMP error about a translated flow that is damaged, or quotes a damaged header.
     IcmpChecksum = 39,
+    /// To a destination of --exclude: left untranslated.
+    Excluded = 40,
+    /// Inside host has as many ports as --max-ports-per-host allows.
+    HostPorts = 41,
+    /// Inside host has as many connections as --max-flows-per-host allows.
+    HostFlows = 42,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -152,6 +158,9 @@ impl Reason {
         Self::FragmentOverlap,
         Self::Evicted,
         Self::IcmpChecksum,
+        Self::Excluded,
+        Self::HostPorts,
+        Self::HostFlows,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -198,6 +207,9 @@ impl Reason {
             Self::FragmentOverlap => "fragment_overlap",
             Self::Evicted => "evicted",
             Self::IcmpChecksum => "icmp_checksum",
+            Self::Excluded => "excluded",
+            Self::HostPorts => "host_ports",
+            Self::HostFlows => "host_flows",
         }
     }
 
@@ -226,7 +238,8 @@ impl Reason {
             | Self::Hairpin
             | Self::HairpinOut
             | Self::IcmpSent
-            | Self::Evicted => Verdict::Pass,
+            | Self::Evicted
+            | Self::Excluded => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -245,7 +258,9 @@ impl Reason {
             | Self::NoAddress
             | Self::FragmentTiny
             | Self::FragmentOverlap
-            | Self::IcmpChecksum => Verdict::Drop,
+            | Self::IcmpChecksum
+            | Self::HostPorts
+            | Self::HostFlows => Verdict::Drop,
         }
     }
 
@@ -320,6 +335,9 @@ impl Reason {
             Self::IcmpChecksum => {
                 "ICMP error about a translated flow that is damaged, or quotes a damaged header"
             }
+            Self::Excluded => "to a destination of --exclude: left untranslated",
+            Self::HostPorts => "inside host has as many ports as --max-ports-per-host allows",
+            Self::HostFlows => "inside host has as many connections as --max-flows-per-host allows",
         }
     }
 }

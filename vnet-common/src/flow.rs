@@ -140,6 +140,8 @@ pub mod flag {
     /// packets come in from inside, which changes the destination; the source follows where they
     /// leave.
     pub const HAIRPIN: u8 = 16;
+    /// Counted in `hosts`: it is one fewer there when it ends. Also of a mapping's owner.
+    pub const COUNTED: u8 = 32;
 }
 
 /// Which way a packet crosses the uplink.

@@ -10,9 +10,11 @@
 
 pub mod account;
 pub mod answer;
+pub mod block;
 pub mod expire;
 pub mod flow;
 pub mod fragment;
+pub mod host;
 pub mod policy;
 pub mod port;
 pub mod tcp;

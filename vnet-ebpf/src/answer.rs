@@ -36,7 +36,10 @@ pub mod code {
 }
 
 /// Bit `n` is set when reason number `n` refuses a connection for want of room.
-const REFUSALS: u64 = 1 << Reason::PortsExhausted as u32 | 1 << Reason::FlowsFull as u32;
+const REFUSALS: u64 = 1 << Reason::PortsExhausted as u32
+    | 1 << Reason::FlowsFull as u32
+    | 1 << Reason::HostPorts as u32
+    | 1 << Reason::HostFlows as u32;
 
 /// Words of the headers before the quote: IP and ICMP.
 const HEADERS: usize = 7;

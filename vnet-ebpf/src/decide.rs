@@ -96,7 +96,7 @@ fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) 
 fn outward(frame: &Frame, link: &Link) -> u32 {
     address::refresh(frame, link.outside);
     if let Some(saddr) = desk().map(|desk| desk.packet.key.saddr).filter(|_| link.outsides > 1) {
-        address::refresh(frame, link.paired(saddr));
+        address::refresh(frame, policy::place(saddr, link).0);
     }
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     if desk.packet.kind == Kind::Error {

@@ -16,6 +16,7 @@ pub mod expire;
 pub mod flow;
 pub mod fragment;
 pub mod hairpin;
+pub mod host;
 pub mod inbound;
 pub mod kernel;
 pub mod known;

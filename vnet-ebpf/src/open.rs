@@ -3,7 +3,7 @@
 use vnet_common::{Ipv4, account::Reason, flow::FlowKey, tcp::State};
 
 use crate::{
-    flow,
+    flow, host,
     kernel::{
         desk::desk,
         flows::{Entry, Refusal, add_peer},
@@ -96,12 +96,37 @@ pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) 
     make(frame)
 }
 
-/// First its port, then its entries. One after the other and not one within the other: a chain of
+/// First it is counted for its host, then it gets its port, then its entries. One after the other and not one within the other: a chain of
 /// calls has 512 bytes of stack, and both are at the end of long ones.
 #[inline(always)]
 fn make(frame: &Frame) -> u32 {
-    let code = vnet_acquire(frame.skb());
-    if code == OPENED { vnet_remember() } else { code }
+    let counted = vnet_count(1);
+    if counted != OPENED {
+        return counted;
+    }
+    let acquired = vnet_acquire(frame.skb());
+    let code = if acquired == OPENED { vnet_remember() } else { acquired };
+    if code != OPENED {
+        vnet_count(0);
+    }
+    code
+}
+
+/// Counts the connection on the desk for its host, or takes that back (0): [`OPENED`], or the end
+/// of its packet.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_count(one: u32) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    if one == 0 {
+        host::close(&mut desk.opening);
+        return OPENED;
+    }
+    match host::open(&mut desk.opening) {
+        Ok(()) => OPENED,
+        Err(reason) => reason as u32,
+    }
 }
 
 /// Gives the connection on the desk its port: [`OPENED`], or the end of its packet.

@@ -3,6 +3,7 @@
 use vnet_common::{
     Ipv4,
     account::Reason,
+    block::Blocks,
     flow::{FlowKey, flag, proto},
     policy::{Config, Link, role, source},
     tcp::State,
@@ -63,7 +64,41 @@ pub fn opening(
     state: State,
     config: &Config,
 ) -> Result<Opening, Reason> {
-    with_address(key, link.paired(key.saddr) as u8, state, config)
+    let (number, block) = place(key.saddr, link);
+    if number - link.outside >= link.outsides {
+        // Blocks of more hosts than there are addresses for.
+        return Err(Reason::PortsExhausted);
+    }
+    let opening = with_address(key, number as u8, state, config)?;
+    Ok(match block {
+        Range::NONE => opening,
+        ports => Opening { ports, low: Range::NONE, ..opening },
+    })
+}
+
+/// Number of the outside address that an inside host has on an uplink, and the ports that it has
+/// for itself; [`Range::NONE`] where all ports are everybody's.
+#[inline(always)]
+#[must_use]
+pub fn place(saddr: Ipv4, link: &Link) -> (u32, Range) {
+    let place = vnet_place(u32::from_be_bytes(saddr), link.outside, link.outsides);
+    let range = Range { min: (place >> 16) as u16, max: place as u16 };
+    ((place >> 32) as u32, range)
+}
+
+/// The number in the upper half, the first port and the last one below it.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_place(saddr: u32, outside: u32, outsides: u32) -> u64 {
+    let link = Link { outside, outsides, ..Link::default() };
+    let paired = u64::from(link.paired(saddr.to_be_bytes())) << 32 | 1 << 16;
+    let Some(config) = maps::config() else { return paired };
+    let Some(blocks) = Blocks::of(config) else { return paired };
+    let Some(source) = maps::source(saddr.to_be_bytes()) else { return paired };
+    let block = blocks.block(saddr.wrapping_add(source.number));
+    let number = u64::from(outside.saturating_add(block.address));
+    number << 32 | u64::from(block.min) << 16 | u64::from(block.max)
 }
 
 /// The same, given the number of its outside address.
@@ -151,7 +186,11 @@ pub fn from_host(frame: &Frame, packet: &Packet) -> Result<Option<u8>, Reason> {
 /// An inside host's packet to `daddr`.
 #[inline(always)]
 fn translated(daddr: Ipv4) -> Result<Option<u8>, Reason> {
-    if unicast(daddr) { Ok(None) } else { Err(Reason::MulticastSource) }
+    match daddr {
+        _ if !unicast(daddr) => Err(Reason::MulticastSource),
+        _ if maps::excluded(daddr) => Err(Reason::Excluded),
+        _ => Ok(None),
+    }
 }
 
 /// State in which a packet from inside starts a flow.

@@ -9,12 +9,13 @@ use vnet_common::{
 };
 
 use crate::{
-    flow,
+    flow, host,
     kernel::{
         self, clock,
         desk::desk,
         flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping, remove_peer},
         frame::Frame,
+        hosts::What,
         maps,
         ports::{self, Slot},
         socket::{self, Socket},
@@ -36,14 +37,25 @@ pub fn acquire(frame: &mut Frame) -> Result<(), Reason> {
         return Ok(());
     };
     if mapping(&endpoint).is_none() {
-        let port = choose(frame, number).ok_or(Reason::PortsExhausted)?;
-        if make(&mut desk().ok_or(Reason::Unmanaged)?.opening, number, port)? {
+        host::map(&desk().ok_or(Reason::Unmanaged)?.opening)?;
+        let made = new_mapping(frame, number);
+        if made == Ok(true) {
             return Ok(());
         }
+        let flags = desk().map_or(0, |desk| desk.opening.flags);
+        host::give_back(endpoint.addr, What::Mappings, flags);
+        made?;
     }
     let opening = &mut desk().ok_or(Reason::Unmanaged)?.opening;
     let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
     join(frame, opening, number, found.port)
+}
+
+/// Makes the mapping of the opening on the desk, as [`make`] does.
+#[inline(always)]
+fn new_mapping(frame: &mut Frame, number: u32) -> Result<bool, Reason> {
+    let port = choose(frame, number).ok_or(Reason::PortsExhausted)?;
+    make(&mut desk().ok_or(Reason::Unmanaged)?.opening, number, port)
 }
 
 /// Makes a mapping with one use; `false` when another CPU made it at this moment.
@@ -100,8 +112,9 @@ pub fn join_held(outside: u8, proto: u8, port: u16) -> bool {
 pub fn release(outside: u8, proto: u8, port: u16) {
     let Some(number) = pool::number(outside, proto) else { return };
     let Some(slot) = Slot::find(number, port) else { return };
-    let (addr, inside) = slot.holder();
+    let ((addr, inside), flags) = (slot.holder(), slot.flags());
     if slot.leave() {
+        host::give_back(addr, What::Mappings, flags);
         let endpoint = Endpoint { addr, port: inside, proto, outside };
         if mapping(&endpoint).is_some_and(|mapping| mapping.port == port) {
             remove_mapping(&endpoint);
@@ -116,10 +129,11 @@ pub fn release(outside: u8, proto: u8, port: u16) {
 /// all that is off the steady path.
 #[inline(never)]
 pub fn end(key: &FlowKey, entry: Entry) {
-    let (outside, target) = (entry.outside(), entry.target());
+    let (outside, target, flags) = (entry.outside(), entry.target(), entry.flags());
     let other = Entry::find(&entry.twin(key.proto)).map_or(outside, |twin| twin.outside());
     if flow::forget(key, &entry.twin(key.proto)) {
         release(outside, key.proto, target.sport);
+        host::give_back(key.saddr, What::Flows, flags);
         if entry.hairpin() {
             release(other, key.proto, key.dport);
         }

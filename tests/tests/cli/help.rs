@@ -8,12 +8,13 @@ use vnet_ctl::exit::Exit;
 use vnet_tests::instance;
 use vnet_tests::vnetctl::{self, Outcome};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "attach",
     "detach",
     "status",
     "flows",
     "mappings",
+    "blocks",
     "counters",
     "doctor",
     "log",

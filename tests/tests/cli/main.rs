@@ -12,6 +12,7 @@ mod help;
 mod hooked;
 mod in_place;
 mod killed;
+mod options;
 mod refusal;
 mod scene;
 mod watch;

@@ -80,6 +80,10 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         }
         Reason::Unsolicited => back(datapath, &known),
         Reason::NotOurs => back(datapath, &known.to("198.51.100.77:1")),
+        Reason::Excluded => {
+            datapath.exclude([203, 0, 113, 0], 24);
+            out(datapath, &datagram())
+        }
         Reason::Routed => out(datapath, &datagram().from("8.8.8.8:1")),
         Reason::Inside => {
             datapath.role(datapath.uplink.index, role::INSIDE);
@@ -128,6 +132,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::IcmpUnmatched
         | Reason::PortsExhausted
         | Reason::FlowsFull
+        | Reason::HostPorts
+        | Reason::HostFlows
         | Reason::SocketClash
         | Reason::MappingRace
         | Reason::Malformed
@@ -175,6 +181,16 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             *datapath = Datapath::plan().ports(7000, 7000).build();
             datapath.out(&datagram(), Reason::NatOut);
             out(datapath, &datagram().from(OTHER))
+        }
+        Reason::HostPorts => {
+            *datapath = Datapath::plan().limits(1, 0).build();
+            datapath.out(&datagram(), Reason::NatOut);
+            out(datapath, &datagram().from((*CLIENT.ip(), 4001)))
+        }
+        Reason::HostFlows => {
+            *datapath = Datapath::plan().limits(0, 1).build();
+            datapath.out(&datagram(), Reason::NatOut);
+            out(datapath, &datagram().to(SECOND))
         }
         Reason::FlowsFull => {
             *datapath = Datapath::plan().max_flows(1).build();
@@ -226,6 +242,7 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::MalformedIn
         | Reason::Unmanaged
         | Reason::IcmpSent
+        | Reason::Excluded
         | Reason::Evicted => None,
     }
 }

@@ -73,6 +73,7 @@ fn fill(instance: &mut Instance, maps: &Maps<'_>) -> Result<Option<String>, Erro
         link.addr = instance.outsides.get(&link.outside).map_or(link.addr, |outside| outside.addr);
     }
     instance.sources = or_default(maps.sources(), &mut odd)?.unwrap_or_default();
+    instance.exclusions = or_default(maps.exclusions(), &mut odd)?.unwrap_or_default();
     instance.sysctls = or_default(maps.sysctls(), &mut odd)?.unwrap_or_default();
     Ok(odd)
 }

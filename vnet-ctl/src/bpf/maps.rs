@@ -1,13 +1,13 @@
 //! The maps the control plane writes, opened by their pins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use ipnet::Ipv4Net;
-use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName};
+use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName, source};
 use vnet_common::port::PortPool;
 
 use super::error::{Error, is_absent};
@@ -122,8 +122,25 @@ impl<'a> Maps<'a> {
         absent_is_fine("links", self.hash::<u32, Link>("links")?.remove(&index))
     }
 
-    fn trie(&self) -> Result<LpmTrie<MapData, [u8; 4], Source>, Error> {
-        self.open("sources")
+    fn trie(&self, name: &str) -> Result<LpmTrie<MapData, [u8; 4], Source>, Error> {
+        self.open(name)
+    }
+
+    fn prefixes(&self, name: &str) -> Result<BTreeMap<Ipv4Net, Source>, Error> {
+        let map = self.trie(name)?;
+        let mut found = BTreeMap::new();
+        for entry in map.iter() {
+            let (key, source) = entry.map_err(|source| Error::map("read", name, source))?;
+            let len = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
+            let net = Ipv4Net::new_assert(Ipv4Addr::from(key.data()), len);
+            found.insert(net, source);
+        }
+        Ok(found)
+    }
+
+    fn put_prefix(&self, name: &str, net: Ipv4Net, source: Source) -> Result<(), Error> {
+        let put = self.trie(name)?.insert(&key(net), source, 0);
+        put.map_err(|source| Error::map("write", name, source))
     }
 
     /// `sources`.
@@ -131,15 +148,7 @@ impl<'a> Maps<'a> {
     /// # Errors
     /// When the map cannot be read.
     pub fn sources(&self) -> Result<BTreeMap<Ipv4Net, Source>, Error> {
-        let map = self.trie()?;
-        let mut sources = BTreeMap::new();
-        for entry in map.iter() {
-            let (key, source) = entry.map_err(|source| Error::map("read", "sources", source))?;
-            let len = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
-            let net = Ipv4Net::new_assert(Ipv4Addr::from(key.data()), len);
-            sources.insert(net, source);
-        }
-        Ok(sources)
+        self.prefixes("sources")
     }
 
     /// Writes an entry of `sources`.
@@ -147,8 +156,7 @@ impl<'a> Maps<'a> {
     /// # Errors
     /// When the map is full.
     pub fn put_source(&self, net: Ipv4Net, source: Source) -> Result<(), Error> {
-        let put = self.trie()?.insert(&key(net), source, 0);
-        put.map_err(|source| Error::map("write", "sources", source))
+        self.put_prefix("sources", net, source)
     }
 
     /// Removes an entry of `sources`.
@@ -156,7 +164,31 @@ impl<'a> Maps<'a> {
     /// # Errors
     /// When the map cannot be written.
     pub fn drop_source(&self, net: Ipv4Net) -> Result<(), Error> {
-        absent_is_fine("sources", self.trie()?.remove(&key(net)))
+        absent_is_fine("sources", self.trie("sources")?.remove(&key(net)))
+    }
+
+    /// `exclusions`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn exclusions(&self) -> Result<BTreeSet<Ipv4Net>, Error> {
+        Ok(self.prefixes("exclusions")?.into_keys().collect())
+    }
+
+    /// Writes an entry of `exclusions`.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_exclusion(&self, net: Ipv4Net) -> Result<(), Error> {
+        self.put_prefix("exclusions", net, Source { action: source::KEEP, number: 0 })
+    }
+
+    /// Removes an entry of `exclusions`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_exclusion(&self, net: Ipv4Net) -> Result<(), Error> {
+        absent_is_fine("exclusions", self.trie("exclusions")?.remove(&key(net)))
     }
 
     /// `sysctls`.

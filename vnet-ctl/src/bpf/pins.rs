@@ -14,13 +14,15 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 21] = [
+pub(super) const MAPS: [&str; 23] = [
     "config",
     "links",
     "outsides",
     "sources",
+    "exclusions",
     "flows4",
     "mappings",
+    "hosts",
     "peers",
     "owners",
     "pools",

@@ -39,13 +39,35 @@ pub(super) struct Args {
     /// [default: everybody]
     #[arg(long, value_name = "CIDR|DEV")]
     inside: Vec<String>,
-    /// Outside ports to hand out [default: 1024-65535]
+    /// Outside ports to hand out; --low-ports may add some [default: 1024-65535]
     #[arg(long, value_name = "A-B")]
     ports: Option<String>,
+    /// Ports below 1024 to hand out to who comes from such a port, or none; without them it gets one
+    /// of --ports [default: 1-1023, but none with --ports or --port-block]
+    #[arg(long, value_name = "A-B|none")]
+    low_ports: Option<String>,
+    /// Give each inside host N ports for itself, computed from its address (RFC 7422): `vnetctl
+    /// blocks` tells who has a port without any log. Needs --inside with prefixes only
+    #[arg(long, value_name = "N")]
+    port_block: Option<String>,
     /// Outside address, one that an uplink has; repeat for more: every inside host then has one of
     /// them, always the same [default: the first global address of each uplink]
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<String>,
+    /// Destinations that inside hosts reach by their own addresses, untranslated; repeat for more
+    #[arg(long, value_name = "CIDR")]
+    exclude: Vec<String>,
+    /// Who may send to a mapping from outside: endpoint-independent (anybody), address-dependent
+    /// (whoever has an address that its owner has sent to), address-and-port-dependent (only those
+    /// its owner has sent to) [default: address-and-port-dependent]
+    #[arg(long, value_name = "MODE")]
+    filtering: Option<String>,
+    /// Ports (mappings) an inside host may have at once [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_ports_per_host: Option<String>,
+    /// Connections an inside host may have at once [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_flows_per_host: Option<String>,
     /// Name of the instance
     #[arg(long, value_name = "NAME", default_value = "default")]
     instance: String,
@@ -87,7 +109,13 @@ impl Args {
             nat: self.nat.clone(),
             inside: self.inside.clone(),
             ports: self.ports.clone(),
+            low_ports: self.low_ports.clone(),
+            port_block: self.port_block.clone(),
             address: self.address.clone(),
+            exclude: self.exclude.clone(),
+            filtering: self.filtering.clone(),
+            host_ports: self.max_ports_per_host.clone(),
+            host_flows: self.max_flows_per_host.clone(),
             instance: self.instance.clone(),
             max_flows: self.max_flows.clone(),
             udp: self.timeout_udp.clone(),

@@ -1,6 +1,7 @@
 //! What is typed and what is shown: one file for each command.
 
 mod attach;
+mod blocks;
 mod completions;
 mod counters;
 mod detach;
@@ -58,6 +59,7 @@ enum Command {
     Flows(flows::Args),
     Mappings(mappings::Args),
     Counters(counters::Args),
+    Blocks(blocks::Args),
     Doctor(doctor::Args),
     Log(log::Args),
     Completions(completions::Args),
@@ -90,6 +92,7 @@ async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
         Command::Flows(args) => flows::run(args, output).await,
         Command::Mappings(args) => mappings::run(args, output).await,
         Command::Counters(args) => counters::run(args, output).await,
+        Command::Blocks(args) => blocks::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Log(args) => log::run(args, output).await,
         Command::Completions(args) => completions::run(args),

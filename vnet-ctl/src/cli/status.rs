@@ -46,7 +46,7 @@ fn text(row: &InstanceRow) -> String {
         let _ = write!(text, "  {:<8}  {} (index {})", device.role, device.ifname, device.ifindex);
         let _ = writeln!(text, ", {}", hooks(row, device));
     }
-    let ports = row.settings.as_ref().map(|settings| format!(", ports {}", settings.ports));
+    let ports = row.settings.as_ref().map(ports);
     let ports = ports.unwrap_or_default();
     for OutsideRow { address, ifname, .. } in &row.outsides {
         let on = if row.outsides.len() > 1 { format!(" on {ifname}") } else { String::new() };
@@ -55,9 +55,24 @@ fn text(row: &InstanceRow) -> String {
     for inside in &row.inside {
         let _ = writeln!(text, "  sources   {} {}", inside.prefix, inside.action);
     }
+    for exclude in row.settings.iter().flat_map(|settings| &settings.exclude) {
+        let _ = writeln!(text, "  exclude   {exclude}");
+    }
     text.push_str(&row.settings.as_ref().map(told).unwrap_or_default());
     let _ = writeln!(text, "  pins      {}", row.pins);
     text
+}
+
+fn ports(settings: &Settings) -> String {
+    let low = settings.low_ports.map(|low| format!(" and {low}")).unwrap_or_default();
+    let block = settings.port_block.map(|size| format!(", {size} for each inside host"));
+    format!(", ports {}{low}{}", settings.ports, block.unwrap_or_default())
+}
+
+fn limits(row: &Settings) -> String {
+    let limit = |number: Option<u32>| number.map_or("no limit".to_owned(), |n| n.to_string());
+    let (ports, flows) = (limit(row.max_ports_per_host), limit(row.max_flows_per_host));
+    format!("ports {ports}, flows {flows}")
 }
 
 fn hooks(row: &InstanceRow, device: &HookRow) -> String {
@@ -76,6 +91,8 @@ fn told(row: &Settings) -> String {
     format!(
         "  flows     {flows} of {max}, {mappings} mappings\n  \
            timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
+           filtering {}\n  \
+           each host {}\n  \
            refusals  {}\n  \
            log       {}\n",
         row.timeout_udp_s,
@@ -83,6 +100,8 @@ fn told(row: &Settings) -> String {
         row.timeout_tcp_established_s,
         row.timeout_tcp_transitory_s,
         row.port_rest_s,
+        row.filtering.name(),
+        limits(row),
         if row.answer { "answered by ICMP" } else { "not answered" },
         row.log_level.name()
     )

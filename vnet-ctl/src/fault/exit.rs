@@ -18,11 +18,18 @@ impl Fault {
             | Self::Number { .. }
             | Self::LogLevel(_)
             | Self::TooManyAddresses { .. }
+            | Self::LowPorts(_)
+            | Self::Filtering(_)
+            | Self::BlocksOfWhom
+            | Self::BlocksAndLowPorts
             | Self::Word { .. }
             | Self::DetachWhat => Exit::Usage,
             Self::Permission { .. } => Exit::Permission,
             Self::NoDevice { .. } => Exit::NoDevice,
-            Self::NoAddress(_) | Self::AddressNotThere { .. } => Exit::Address,
+            Self::NoAddress(_)
+            | Self::AddressNotThere { .. }
+            | Self::Blocks { .. }
+            | Self::NoBlock(_) => Exit::Address,
             Self::Foreign { .. }
             | Self::OtherInstance { .. }
             | Self::SecondUplink { .. }
@@ -35,6 +42,7 @@ impl Fault {
             Self::Version { .. } => Exit::Version,
             Self::Unfit(_)
             | Self::LogOff(_)
+            | Self::NoBlocks(_)
             | Self::NoInstance(_)
             | Self::NotAttached { .. }
             | Self::NothingOn(_)

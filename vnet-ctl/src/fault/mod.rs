@@ -22,6 +22,46 @@ pub enum Fault {
         "--ports {0}: give a range such as 1024-65535, first port at least 1 and not above the last"
     )]
     Ports(String),
+    /// `--low-ports` makes no sense.
+    #[error("--low-ports {0}: give a range of ports below 1024, such as 512-1023, or none")]
+    LowPorts(String),
+    /// `--filtering` is no mode.
+    #[error(
+        "--filtering {0}: take endpoint-independent, address-dependent or address-and-port-dependent"
+    )]
+    Filtering(String),
+    /// Port blocks without addresses to compute them from.
+    #[error(
+        "--port-block: blocks are computed from inside addresses; name all of them as prefixes (--inside 10.0.0.0/24), and no devices"
+    )]
+    BlocksOfWhom,
+    /// Port blocks, and low ports for everybody.
+    #[error("--port-block: leave --low-ports out, as nobody could tell whose a low port was")]
+    BlocksAndLowPorts,
+    /// More inside hosts than blocks.
+    #[error(
+        "--port-block {size}: {hosts} addresses are inside, and the ports {ports} of {addresses} outside address(es) of '{device}' have room for {fit} blocks: take smaller blocks, smaller prefixes, or more addresses (--address)"
+    )]
+    Blocks {
+        /// Ports of a block.
+        size: u32,
+        /// How many addresses are inside.
+        hosts: u64,
+        /// The ports that are divided.
+        ports: String,
+        /// How many outside addresses the uplink has.
+        addresses: u32,
+        /// The uplink.
+        device: String,
+        /// How many blocks there are.
+        fit: u64,
+    },
+    /// The instance has no port blocks.
+    #[error("instance '{0}' has no port blocks: attach it with --port-block N")]
+    NoBlocks(String),
+    /// An address or port that no block belongs to.
+    #[error("no block: {0}")]
+    NoBlock(String),
     /// `--address` makes no sense.
     #[error("--address {0}: give one IPv4 address of the device, such as 203.0.113.7")]
     AddressWord(String),
@@ -138,7 +178,7 @@ pub enum Fault {
     },
     /// Another instance hands out the same ports of the same address.
     #[error(
-        "instance '{instance}' already hands out ports {ports} of {address}: choose --ports that do not overlap"
+        "instance '{instance}' already hands out ports {ports} of {address}: choose --ports (and --low-ports) that do not overlap"
     )]
     Overlap {
         /// The instance.

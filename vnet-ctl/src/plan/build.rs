@@ -57,6 +57,9 @@ fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
             plan.push(Step::PutSource(*net, *action), undo);
         }
     }
+    for net in wanted.exclusions.difference(&before.exclusions) {
+        plan.push(Step::PutExclusion(*net), Step::DropExclusion(*net));
+    }
     for (index, link) in &wanted.links {
         let old = before.links.get(index);
         if old != Some(link) {
@@ -169,6 +172,9 @@ fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host)
     for (number, outside) in outsides.filter(|(number, _)| !wanted.outsides.contains_key(number)) {
         let nobody = Outside::default();
         plan.push(Step::PutOutside(*number, nobody), Step::PutOutside(*number, *outside));
+    }
+    for net in before.exclusions.difference(&wanted.exclusions) {
+        plan.push(Step::DropExclusion(*net), Step::PutExclusion(*net));
     }
     for (net, action) in &before.sources {
         if !wanted.sources.contains_key(net) {

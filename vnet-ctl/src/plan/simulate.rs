@@ -45,6 +45,8 @@ impl World {
             | Step::PutOutside(..)
             | Step::PutSource(..)
             | Step::DropSource(_)
+            | Step::PutExclusion(_)
+            | Step::DropExclusion(_)
             | Step::PutLink(..)
             | Step::DropLink(_)
             | Step::WriteConfig(_)
@@ -69,6 +71,8 @@ impl World {
             Step::PutOutside(number, outside) => _ = instance.outsides.insert(*number, *outside),
             Step::PutSource(net, source) => _ = instance.sources.insert(*net, *source),
             Step::DropSource(net) => _ = instance.sources.remove(net),
+            Step::PutExclusion(net) => _ = instance.exclusions.insert(*net),
+            Step::DropExclusion(net) => _ = instance.exclusions.remove(net),
             Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
             Step::DropLink(index) => _ = instance.links.remove(index),
             Step::WriteConfig(config) => instance.config = *config,

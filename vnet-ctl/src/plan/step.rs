@@ -24,6 +24,10 @@ pub enum Step {
     PutSource(Ipv4Net, Source),
     /// Remove an entry of `sources`.
     DropSource(Ipv4Net),
+    /// Write an entry of `exclusions`.
+    PutExclusion(Ipv4Net),
+    /// Remove an entry of `exclusions`.
+    DropExclusion(Ipv4Net),
     /// Write an entry of `links`.
     PutLink(u32, Link),
     /// Remove an entry of `links`.
@@ -75,6 +79,8 @@ impl fmt::Display for Step {
                 write!(f, "sources: {net} {}", action_name(source.action))
             }
             Self::DropSource(net) => write!(f, "sources: drop {net}"),
+            Self::PutExclusion(net) => write!(f, "exclusions: {net}"),
+            Self::DropExclusion(net) => write!(f, "exclusions: drop {net}"),
             Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
             Self::DropLink(index) => write!(f, "links: drop {index}"),
             Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),

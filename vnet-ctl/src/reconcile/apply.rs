@@ -93,6 +93,8 @@ impl<'a> Executor<'a> {
             Step::PutOutside(number, outside) => maps.put_outside(*number, outside)?,
             Step::PutSource(net, source) => maps.put_source(*net, *source)?,
             Step::DropSource(net) => maps.drop_source(*net)?,
+            Step::PutExclusion(net) => maps.put_exclusion(*net)?,
+            Step::DropExclusion(net) => maps.drop_exclusion(*net)?,
             Step::PutLink(index, link) => maps.put_link(*index, link)?,
             Step::DropLink(index) => maps.drop_link(*index)?,
             Step::WriteConfig(config) => maps.write_config(config)?,

@@ -8,7 +8,7 @@ use vnet_common::policy::{Config, config_flag};
 use vnet_common::translate::pool;
 
 use super::name::{Instance, device_name};
-use super::word::{self, Level, Ports};
+use super::word::{self, Filtering, Level, Ports};
 use crate::fault::Fault;
 
 /// Longest timeout that is taken, seconds (30 days).
@@ -29,8 +29,20 @@ pub struct Words {
     pub inside: Vec<String>,
     /// `--ports`
     pub ports: Option<String>,
+    /// `--low-ports`
+    pub low_ports: Option<String>,
+    /// `--port-block`
+    pub port_block: Option<String>,
     /// `--address`, each.
     pub address: Vec<String>,
+    /// `--exclude`, each.
+    pub exclude: Vec<String>,
+    /// `--filtering`
+    pub filtering: Option<String>,
+    /// `--max-ports-per-host`
+    pub host_ports: Option<String>,
+    /// `--max-flows-per-host`
+    pub host_flows: Option<String>,
     /// `--instance`
     pub instance: String,
     /// `--max-flows`
@@ -71,6 +83,18 @@ pub struct Attach {
     pub inside: BTreeSet<Inside>,
     /// Ports that may be handed out.
     pub ports: Ports,
+    /// Ports below 1024 that may be handed out to who comes from one.
+    pub low: Option<Ports>,
+    /// Ports each inside host has for itself; 0 = no blocks.
+    pub port_block: u32,
+    /// Destinations that are not translated.
+    pub exclude: BTreeSet<Ipv4Net>,
+    /// Who may send to a mapping.
+    pub filtering: Filtering,
+    /// Mappings each inside host may have; 0 = no limit.
+    pub host_mappings: u32,
+    /// Connections each inside host may have; 0 = no limit.
+    pub host_flows: u32,
     /// The outside addresses that were named; none for the usual one of every uplink.
     pub addresses: Vec<Ipv4Addr>,
     /// Connections to make room for, when a number was named.
@@ -130,6 +154,27 @@ impl Reader {
         self.optional(typed, read).unwrap_or(default)
     }
 
+    fn limit(&mut self, option: &'static str, typed: Option<&String>) -> u32 {
+        let read = |typed: &str| word::number(option, typed, 1, FLOWS_MAX);
+        self.optional(typed, read).unwrap_or(0)
+    }
+
+    /// Blocks are computed from addresses, so all insides must be prefixes; and what is handed out
+    /// besides could not be computed.
+    fn blocks(&mut self, words: &Words) -> u32 {
+        let Some(typed) = &words.port_block else { return 0 };
+        let size = self.keep(word::number("--port-block", typed, 1, 65535));
+        let nets =
+            words.inside.iter().all(|typed| matches!(inside(typed, &[]), Ok(Inside::Net(_))));
+        if words.inside.is_empty() || !nets {
+            self.faults.push(Fault::BlocksOfWhom);
+        }
+        if words.low_ports.as_ref().is_some_and(|low| low != "none") {
+            self.faults.push(Fault::BlocksAndLowPorts);
+        }
+        size.unwrap_or(0)
+    }
+
     fn inside(&mut self, words: &Words) -> BTreeSet<Inside> {
         let read = words.inside.iter().map(|typed| inside(typed, &words.nat));
         read.filter_map(|read| self.keep(read)).collect()
@@ -148,6 +193,12 @@ impl Attach {
         let uplinks = read.each(&words.nat, device_name);
         let inside = read.inside(words);
         let ports = read.optional(words.ports.as_ref(), Ports::parse);
+        let low = read.optional(words.low_ports.as_ref(), word::low_ports);
+        let port_block = read.blocks(words);
+        let exclude = read.each(&words.exclude, |typed| word::prefix("--exclude", typed));
+        let filtering = read.optional(words.filtering.as_ref(), Filtering::parse);
+        let host_mappings = read.limit("--max-ports-per-host", words.host_ports.as_ref());
+        let host_flows = read.limit("--max-flows-per-host", words.host_flows.as_ref());
         let addresses = read.each(&words.address, word::address);
         if addresses.len() > pool::ADDRESSES as usize {
             read.faults.push(Fault::TooManyAddresses { most: pool::ADDRESSES });
@@ -179,6 +230,12 @@ impl Attach {
             uplinks,
             inside,
             ports: ports.unwrap_or(Ports::DEFAULT),
+            low: low.unwrap_or(if ports.is_none() && port_block == 0 { Ports::LOW } else { None }),
+            port_block,
+            exclude: exclude.into_iter().collect(),
+            filtering: filtering.unwrap_or_default(),
+            host_mappings,
+            host_flows,
             addresses,
             max_flows,
             udp,
@@ -231,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn low_ports_are_the_default_where_nobody_names_ports() {
+        let low = |ports: Option<&str>, low: Option<&str>, block: Option<&str>| {
+            let own = |word: Option<&str>| word.map(str::to_owned);
+            let (ports, low_ports, port_block) = (own(ports), own(low), own(block));
+            let inside = vec!["10.0.0.0/24".into()];
+            Attach::parse(&Words { ports, low_ports, port_block, inside, ..words() }).unwrap().low
+        };
+        assert_eq!(low(None, None, None), Some(Ports { min: 1, max: 1023 }));
+        assert_eq!(low(Some("2000-3000"), None, None), None);
+        assert_eq!(low(None, Some("none"), None), None);
+        assert_eq!(low(None, None, Some("64")), None);
+        let named = Some(Ports { min: 512, max: 1023 });
+        assert_eq!(low(Some("2000-3000"), Some("512-1023"), None), named);
+    }
+
+    #[test]
     fn insides_are_prefixes_or_devices() {
         let inside = vec!["10.0.0.0/8".into(), "lan0".into(), "192.168.1.5".into()];
         let wish = Attach::parse(&Words { inside, ..words() }).unwrap();
@@ -257,11 +330,18 @@ mod tests {
             tcp_established: bad("-1"),
             tcp_transitory: bad("9999999999"),
             port_rest: bad("86401"),
+            low_ports: bad("1-1024"),
+            port_block: bad("0"),
+            exclude: vec!["10.0.0.1/8".into()],
+            filtering: bad("open"),
+            host_ports: bad("0"),
+            host_flows: bad("many"),
             no_answer: true,
             log_level: bad("loud"),
         })
         .unwrap_err();
-        assert_eq!(faults.len(), 14, "{faults:#?}");
+        // Blocks want prefixes only, and no low ports: two more than there are words.
+        assert_eq!(faults.len(), 22, "{faults:#?}");
     }
 
     #[test]

@@ -6,4 +6,4 @@ mod word;
 
 pub use attach::{Attach, Inside, Words};
 pub use name::{Hook, Instance, device_name, link_pin, read_link_pin};
-pub use word::{Level, Ports, address, number, prefix};
+pub use word::{Filtering, Level, Ports, address, number, prefix};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
-use vnet_common::policy::Config;
+use vnet_common::policy::{Config, filtering};
 
 use crate::fault::Fault;
 
@@ -74,6 +74,9 @@ pub struct Ports {
 impl Ports {
     /// The ports handed out when nothing else is wished.
     pub const DEFAULT: Self = Self { min: Config::DEFAULT.port_min, max: Config::DEFAULT.port_max };
+    /// Those handed out besides, to who comes from a port below 1024 (RFC 4787 REQ-3).
+    pub const LOW: Option<Self> =
+        Some(Self { min: Config::DEFAULT.low_min, max: Config::DEFAULT.low_max });
 
     /// Reads `A-B`, or one port.
     ///
@@ -91,6 +94,62 @@ impl Ports {
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.min <= other.max && other.min <= self.max
+    }
+}
+
+/// Reads `A-B` within the ports below 1024, or `none`.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn low_ports(typed: &str) -> Result<Option<Ports>, Fault> {
+    if typed == "none" {
+        return Ok(None);
+    }
+    let low = Ports::parse(typed).ok().filter(|ports| ports.max < 1024);
+    low.map(Some).ok_or_else(|| Fault::LowPorts(typed.to_owned()))
+}
+
+/// Who may send to a mapping (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// Anybody.
+    EndpointIndependent = filtering::ENDPOINT_INDEPENDENT as isize,
+    /// Whoever has an address that the mapping's owner has sent to.
+    AddressDependent = filtering::ADDRESS_DEPENDENT as isize,
+    /// Only those the mapping's owner has sent to.
+    #[default]
+    AddressAndPortDependent = filtering::ADDRESS_AND_PORT_DEPENDENT as isize,
+}
+
+impl Filtering {
+    /// Every mode, the most open one first.
+    pub const ALL: [Self; 3] =
+        [Self::EndpointIndependent, Self::AddressDependent, Self::AddressAndPortDependent];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
+
+    /// The mode with this number; an unknown one counts as the strictest.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self::ALL.into_iter().find(|mode| *mode as u32 == number).unwrap_or_default()
+    }
+
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(typed: &str) -> Result<Self, Fault> {
+        let found = Self::ALL.into_iter().find(|mode| mode.name() == typed);
+        found.ok_or_else(|| Fault::Filtering(typed.to_owned()))
     }
 }
 
@@ -176,6 +235,26 @@ mod tests {
         let (given, meant) = ("10.1.0.0/8".to_owned(), "10.0.0.0/8".to_owned());
         assert_eq!(read("10.1.0.0/8"), Err(Fault::HostBits { option: "--inside", given, meant }));
         assert!(matches!(read("10.0.0.0/33"), Err(Fault::Word { option: "--inside", .. })));
+    }
+
+    #[test]
+    fn low_ports_are_below_1024_or_none() {
+        assert_eq!(low_ports("none"), Ok(None));
+        assert_eq!(low_ports("512-1023"), Ok(Some(Ports { min: 512, max: 1023 })));
+        for bad in ["", "0-5", "1-1024", "many"] {
+            assert_eq!(low_ports(bad), Err(Fault::LowPorts(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn modes_are_read_back() {
+        for mode in Filtering::ALL {
+            assert_eq!(Filtering::parse(mode.name()), Ok(mode));
+            assert_eq!(Filtering::from_number(mode as u32), mode);
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.name());
+        }
+        assert_eq!(Filtering::from_number(99), Filtering::AddressAndPortDependent);
+        assert_eq!(Filtering::parse("open"), Err(Fault::Filtering("open".into())));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use vnet_common::policy::{config_flag, role, source};
 
 use super::host::{Host, IP_FORWARD};
 use super::instance::{Instance, Running, read_name};
-use crate::spec::Level;
+use crate::spec::{Filtering, Level};
 
 /// One difference, in the words of `vnetctl attach`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,10 +42,11 @@ fn change(what: impl Into<String>, before: &str, after: &str) -> Change {
 }
 
 /// What `attach` has options for, always in the same order.
-fn settings(instance: &Instance) -> [(&'static str, String); 14] {
+fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
     let config = &instance.config;
     let seconds = |number: u32| format!("{number} s");
-    [
+    let few = |number: u32| if number == 0 { "none".to_owned() } else { number.to_string() };
+    vec![
         ("sources", sources(instance, source::TRANSLATE)),
         ("left alone", sources(instance, source::KEEP)),
         ("inside devices", devices(instance, role::INSIDE)),
@@ -53,6 +54,12 @@ fn settings(instance: &Instance) -> [(&'static str, String); 14] {
         ("uplinks", devices(instance, role::UPLINK)),
         ("address", listed(instance.addresses().map(|address| address.to_string()))),
         ("ports", instance.ports().to_string()),
+        ("low-ports", listed(instance.low_ports().iter().map(ToString::to_string))),
+        ("port-block", few(config.port_block)),
+        ("exclude", listed(instance.exclusions.iter().map(ToString::to_string))),
+        ("filtering", Filtering::from_number(config.filtering).name().to_owned()),
+        ("max-ports-per-host", few(config.host_mappings)),
+        ("max-flows-per-host", few(config.host_flows)),
         ("timeout-udp", seconds(config.udp)),
         ("timeout-icmp", seconds(config.icmp)),
         ("timeout-tcp-established", seconds(config.tcp_established)),

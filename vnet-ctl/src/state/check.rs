@@ -95,8 +95,11 @@ fn others(
     }
     let addresses: BTreeSet<_> = wanted.into_iter().flat_map(Instance::addresses).collect();
     for address in other.addresses().filter(|address| addresses.contains(address)) {
-        if other.ports().overlaps(wish.ports) {
-            let (instance, ports) = (name.to_string(), other.ports().to_string());
+        let wished = || std::iter::once(wish.ports).chain(wish.low);
+        let both = other.all_ports().filter(|ports| wished().any(|own| own.overlaps(*ports)));
+        let ports: Vec<_> = both.map(|ports| ports.to_string()).collect();
+        if !ports.is_empty() {
+            let (instance, ports) = (name.to_string(), ports.join(" and "));
             faults.push(Fault::Overlap { instance, ports, address });
         }
     }

@@ -16,6 +16,15 @@ pub fn touched(wish: &Attach, host: &Host) -> Vec<u32> {
     named.chain(candidates(wish, host)).collect()
 }
 
+/// The inside prefixes.
+pub(super) fn nets(wish: &Attach) -> Vec<Ipv4Net> {
+    let nets = wish.inside.iter().filter_map(|inside| match inside {
+        Inside::Net(net) => Some(*net),
+        Inside::Device(_) => None,
+    });
+    nets.collect()
+}
+
 /// Names of the devices the wish names.
 pub(super) fn named(wish: &Attach) -> impl Iterator<Item = &str> {
     let inside = wish.inside.iter().filter_map(|inside| match inside {
@@ -54,14 +63,7 @@ pub fn left_out(wish: &Attach, host: &Host) -> Vec<String> {
 }
 
 fn candidates<'a>(wish: &'a Attach, host: &'a Host) -> impl Iterator<Item = u32> + 'a {
-    let nets: Vec<_> = wish
-        .inside
-        .iter()
-        .filter_map(|inside| match inside {
-            Inside::Net(net) => Some(*net),
-            Inside::Device(_) => None,
-        })
-        .collect();
+    let nets = nets(wish);
     let everybody = wish.inside.is_empty();
     let of_others =
         |index: &u32| host.uplinks.get(index).is_some_and(|owner| *owner != wish.instance);

@@ -41,6 +41,8 @@ pub struct Instance {
     pub outsides: BTreeMap<u32, Outside>,
     /// `sources`.
     pub sources: BTreeMap<Ipv4Net, Source>,
+    /// `exclusions`.
+    pub exclusions: BTreeSet<Ipv4Net>,
     /// `sysctls`.
     pub sysctls: BTreeMap<String, Sysctl>,
     /// The pinned programs.
@@ -61,6 +63,7 @@ impl Instance {
             links: BTreeMap::new(),
             outsides: BTreeMap::new(),
             sources: BTreeMap::new(),
+            exclusions: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             programs: None,
             hooks: BTreeMap::new(),
@@ -90,6 +93,18 @@ impl Instance {
     #[must_use]
     pub const fn ports(&self) -> Ports {
         Ports { min: self.config.port_min, max: self.config.port_max }
+    }
+
+    /// The low ports it hands out, if any.
+    #[must_use]
+    pub fn low_ports(&self) -> Option<Ports> {
+        let Config { low_min: min, low_max: max, .. } = self.config;
+        (min != 0).then_some(Ports { min, max })
+    }
+
+    /// All ports it hands out.
+    pub fn all_ports(&self) -> impl Iterator<Item = Ports> {
+        std::iter::once(self.ports()).chain(self.low_ports())
     }
 
     /// Whether a program of it runs on that device, or on any when none is named. Without one it

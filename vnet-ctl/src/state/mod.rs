@@ -1,6 +1,7 @@
 //! What is wanted and what is found, in one shape, so that they can be compared. Knows no kernel:
 //! the facts come in as plain records.
 
+mod block;
 mod change;
 mod check;
 mod host;
@@ -11,6 +12,7 @@ mod outside;
 mod wanted;
 mod way;
 
+pub use block::{Place, Places};
 pub use change::{Change, changes};
 pub use check::{check, elsewhere, foreign};
 pub use host::{Device, Filter, Host, IP_FORWARD, Tc, TcxProgram, conf_device};

@@ -237,6 +237,40 @@ fn more_addresses_than_there_is_room_for_are_refused() {
 }
 
 #[test]
+fn hosts_are_numbered_through_the_prefixes_and_must_all_have_a_block() {
+    let words = |block: &str, inside: &[&str]| {
+        let inside = inside.iter().map(|word| (*word).to_owned()).collect();
+        wish(Words { inside, port_block: Some(block.to_owned()), ..Words::default() })
+    };
+    // 1024-65535 are 252 blocks of 256 ports, 504 of 128.
+    let two = words("128", &["10.0.0.0/24", "10.7.0.0/25", "10.0.0.128/25"]);
+    let instance = wanted(&two, &host(), None, None).unwrap();
+    let places = Places::of(&instance).unwrap();
+    let ports = |host: [u8; 4]| {
+        let found = places.of_host(host.into()).unwrap();
+        assert_eq!(found.len(), 1, "one uplink, one block");
+        (found[0].outside.octets()[3], found[0].ports.min, found[0].ports.max)
+    };
+    assert_eq!(ports([10, 0, 0, 0]), (7, 1024, 1151));
+    assert_eq!(ports([10, 0, 0, 200]), (7, 1024 + 200 * 128, 1151 + 200 * 128));
+    assert_eq!(ports([10, 7, 0, 0]), (7, 1024 + 256 * 128, 1151 + 256 * 128));
+    for place in places.all() {
+        let found = |port| places.of_outside(place.outside, port).unwrap();
+        assert_eq!((found(place.ports.min), found(place.ports.max)), (place.clone(), place));
+    }
+    assert_eq!(places.all().count(), 256 + 128);
+    let told = |fault: Option<Fault>| fault.map(|fault| fault.to_string()).unwrap_or_default();
+    assert!(told(places.of_host([10, 8, 0, 0].into()).err()).contains("in no inside prefix"));
+    let outside = "203.0.113.7".parse().unwrap();
+    assert!(told(places.of_outside(outside, 80).err()).contains("in no block"));
+    assert!(told(places.of_outside(outside, 65_535).err()).contains("nobody has"));
+    let faults = wanted(&words("256", &["10.0.0.0/24"]), &host(), None, None).unwrap_err();
+    let Fault::Blocks { hosts: 256, fit: 252, addresses: 1, .. } = &faults[0] else {
+        panic!("{faults:?}");
+    };
+}
+
+#[test]
 fn another_version_is_refused_and_remains_are_not() {
     let old = Found::Other(Box::new(instance("default")), "layout 9".into());
     let faults = check(&wish(Words::default()), &host(), &instances(old), None);
@@ -261,6 +295,7 @@ fn what_is_not_said_again_falls_back_and_is_told() {
         "sources: 10.9.0.0/24 -> 0.0.0.0/0",
         "inside devices: lan0 -> none",
         "ports: 2000-3000 -> 1024-65535",
+        "low-ports: none -> 1-1023",
         "log-level: off -> debug",
     ];
     assert_eq!(lines(&before, &after), expected);

@@ -7,12 +7,14 @@ use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role, source};
 
+use super::block::{numbers, too_few_blocks};
 use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
 use super::inside::hooked;
+use super::inside::nets;
 use super::instance::{Instance, Programs, Running, write_name};
 use super::outside::outsides;
 use crate::fault::Fault;
-use crate::spec::{Attach, Hook, Inside, Ports};
+use crate::spec::{Attach, Hook, Inside};
 
 /// Priority of our filters where `clsact` is used.
 pub const FILTER_PRIORITY: u16 = 7;
@@ -39,6 +41,10 @@ pub fn wanted(
         return Err(faults);
     }
     let sources = sources(wish, host, &links, &outsides);
+    faults.extend(too_few_blocks(wish, host, &config, &links));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
     Ok(Instance {
         name: wish.instance.clone(),
@@ -47,6 +53,7 @@ pub fn wanted(
         links,
         outsides,
         sources,
+        exclusions: wish.exclude.clone(),
         sysctls: sysctls(host, found),
         programs,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
@@ -154,10 +161,10 @@ fn sources(
     if wish.inside.is_empty() {
         sources.insert(Ipv4Net::default(), plain(source::TRANSLATE));
     }
-    for inside in &wish.inside {
-        if let Inside::Net(net) = inside {
-            sources.insert(*net, plain(source::TRANSLATE));
-        }
+    let numbers = if wish.port_block == 0 { BTreeMap::new() } else { numbers(&nets(wish)) };
+    for net in nets(wish) {
+        let number = numbers.get(&net).copied().unwrap_or_default();
+        sources.insert(net, Source { action: source::TRANSLATE, number });
     }
     for (index, _) in links.iter().filter(|(_, link)| link.roles & role::UPLINK != 0) {
         let own = host.devices.get(index).map(|device| device.addresses.as_slice());
@@ -183,8 +190,12 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         netns: host.netns,
         port_min: wish.ports.min,
         port_max: wish.ports.max,
-        low_min: if wish.ports == Ports::DEFAULT { Config::DEFAULT.low_min } else { 0 },
-        low_max: if wish.ports == Ports::DEFAULT { Config::DEFAULT.low_max } else { 0 },
+        low_min: wish.low.map_or(0, |low| low.min),
+        low_max: wish.low.map_or(0, |low| low.max),
+        filtering: wish.filtering as u32,
+        port_block: wish.port_block,
+        host_mappings: wish.host_mappings,
+        host_flows: wish.host_flows,
         tcp_established: wish.tcp_established,
         tcp_transitory: wish.tcp_transitory,
         udp: wish.udp,

@@ -3,6 +3,7 @@
 //! JSON keys are those of `ip -j` where the idea exists there; times are seconds, rates are per
 //! second, and a key that ends in `_s` is a number of seconds.
 
+mod blocks;
 mod clock;
 mod counters;
 mod filter;
@@ -12,6 +13,7 @@ mod mappings;
 mod rate;
 mod status;
 
+pub use blocks::{BlockRow, Question, blocks};
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
 pub use filter::{By, Filter};

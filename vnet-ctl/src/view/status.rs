@@ -8,7 +8,7 @@ use vnet_common::policy::{Config, Outside, config_flag, role, source};
 use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::spec::{self, Hook, Level, Ports};
+use crate::spec::{self, Filtering, Hook, Level, Ports};
 use crate::state::{Found, Host, IP_FORWARD, Instance, Life, Running, read_name};
 
 /// How an instance is.
@@ -67,6 +67,18 @@ pub struct InsideRow {
 pub struct Settings {
     /// First and last port handed out.
     pub ports: Ports,
+    /// First and last low port handed out, if any.
+    pub low_ports: Option<Ports>,
+    /// Ports each inside host has for itself, where it has.
+    pub port_block: Option<u32>,
+    /// Destinations that are not translated.
+    pub exclude: Vec<String>,
+    /// Who may send to a mapping.
+    pub filtering: Filtering,
+    /// Mappings an inside host may have, where there is a limit.
+    pub max_ports_per_host: Option<u32>,
+    /// Connections an inside host may have, where there is a limit.
+    pub max_flows_per_host: Option<u32>,
     /// Idle time of UDP mappings, seconds.
     pub timeout_udp_s: u32,
     /// Idle time of ICMP queries, seconds.
@@ -172,6 +184,12 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
     let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
     Some(Settings {
         ports: instance.ports(),
+        low_ports: instance.low_ports(),
+        port_block: few(instance.config.port_block),
+        exclude: instance.exclusions.iter().map(ToString::to_string).collect(),
+        filtering: Filtering::from_number(instance.config.filtering),
+        max_ports_per_host: few(instance.config.host_mappings),
+        max_flows_per_host: few(instance.config.host_flows),
         timeout_udp_s: udp,
         timeout_icmp_s: icmp,
         timeout_tcp_established_s: tcp_established,
@@ -183,6 +201,11 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         answer: flags & config_flag::ANSWER != 0,
         log_level: Level::from_number(log_level),
     })
+}
+
+/// A number where 0 stands for none.
+const fn few(number: u32) -> Option<u32> {
+    if number == 0 { None } else { Some(number) }
 }
 
 /// The name now, when the device can be seen from here.

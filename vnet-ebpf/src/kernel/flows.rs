@@ -198,6 +198,13 @@ impl Entry {
         get!(self, outside)
     }
 
+    /// Bits of [`flag`].
+    #[inline(always)]
+    #[must_use]
+    pub fn flags(&self) -> u8 {
+        get!(self, flags)
+    }
+
     /// Number of the connection's ticket.
     #[inline(always)]
     #[must_use]

@@ -29,6 +29,9 @@ pub(super) const SIZED_BY_ADDRESSES: usize = 4;
 pub(super) static OUTSIDES: Array<Outside, SIZED_BY_ADDRESSES> = Array::new();
 #[btf_map(name = "sources")]
 pub(super) static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
+/// Destinations that inside hosts reach by their own addresses.
+#[btf_map(name = "exclusions")]
+static EXCLUSIONS: LpmTrie<Ipv4, Source, 1024> = LpmTrie::new();
 /// Only the control plane uses it: what it must put back. It lives here to be pinned and versioned
 /// with all else.
 #[btf_map(name = "sysctls")]
@@ -56,6 +59,13 @@ pub fn link(ifindex: u32) -> Option<&'static Link> {
 #[must_use]
 pub fn source(addr: Ipv4) -> Option<&'static Source> {
     SOURCES.get(&Key::new(32, addr))
+}
+
+/// Whether what goes to this address is not translated.
+#[inline(always)]
+#[must_use]
+pub fn excluded(addr: Ipv4) -> bool {
+    EXCLUSIONS.get(&Key::new(32, addr)).is_some()
 }
 
 /// Interface index of the uplink that has this outside address.

@@ -18,6 +18,7 @@ pub mod fib;
 pub mod flows;
 pub mod fragments;
 pub mod frame;
+pub mod hosts;
 pub mod maps;
 pub mod outsides;
 pub mod ports;

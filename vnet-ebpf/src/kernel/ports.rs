@@ -30,6 +30,9 @@ pub fn pool(number: u32) -> Option<&'static Pool> {
     Some(unsafe { &*pool })
 }
 
+/// Bits of an opening's flags that are also its mapping's.
+const OF_OWNER: u8 = flag::HOST | flag::COUNTED;
+
 /// The slot of an outside port. Slots are part of an array: never freed, never another port's.
 #[derive(Clone, Copy)]
 pub struct Slot(NonNull<Owner>);
@@ -68,8 +71,15 @@ impl Slot {
     #[inline(always)]
     #[must_use]
     pub fn of_host(&self) -> bool {
+        self.flags() & flag::HOST != 0
+    }
+
+    /// Bits of [`flag`] about who holds the port, or was the last one to.
+    #[inline(always)]
+    #[must_use]
+    pub fn flags(&self) -> u8 {
         // SAFETY: as in `holder`.
-        unsafe { addr_of!((*self.0.as_ptr()).flags).read() & u16::from(flag::HOST) != 0 }
+        unsafe { addr_of!((*self.0.as_ptr()).flags).read() as u8 }
     }
 
     /// Gives the port to the opening's endpoint, with one use. Only who claimed the port's bit may
@@ -82,7 +92,7 @@ impl Slot {
         unsafe {
             addr_of_mut!((*owner).addr).write(opening.key.saddr);
             addr_of_mut!((*owner).port).write(opening.key.sport);
-            addr_of_mut!((*owner).flags).write(u16::from(opening.flags & flag::HOST));
+            addr_of_mut!((*owner).flags).write(u16::from(opening.flags & OF_OWNER));
         }
         self.uses().publish(1);
     }
