@@ -22,29 +22,25 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc4787_req8_endpoint_independent_filtering",
         "Filtering can be endpoint-independent (full cone): a mapped port is reached by anybody.",
         |translator| mode(translator, "endpoint-independent", (true, true)),
-    )
-    .pending("no option chooses it yet"),
+    ),
     Requirement::new(
         (Should, "RFC 4787 REQ-8"),
         "rfc4787_req8_address_dependent_filtering",
         "Filtering can be address-dependent: any port of an address that was spoken to.",
         |translator| mode(translator, "address-dependent", (false, true)),
-    )
-    .pending("no option chooses it yet"),
+    ),
     Requirement::new(
         (May, "RFC 4787 REQ-8a"),
         "rfc4787_req8a_filtering_can_be_chosen",
         "Filtering can be address-and-port-dependent by name, and be changed while flows live.",
         switched_live,
-    )
-    .pending("no option chooses it yet"),
+    ),
     Requirement::new(
         (Should, "RFC 5382 REQ-3"),
         "rfc5382_req3_endpoint_independent_filtering",
         "TCP: filtering can be endpoint-independent too.",
         tcp_full_cone,
-    )
-    .pending("no option chooses it yet"),
+    ),
     Requirement::new(
         (Should, "RFC 5128 section 3.3"),
         "rfc5128_3_3_udp_hole_punching",
@@ -57,8 +53,7 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc5128_3_3_hole_punching_whatever_the_filter",
         "The same with each way of filtering that can be chosen.",
         hole_punching_in_all_modes,
-    )
-    .pending("no option chooses it yet"),
+    ),
     Requirement::new(
         (Must, "RFC 5382 REQ-2"),
         "rfc5382_req2_tcp_handshake",

@@ -31,15 +31,13 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc6888_req6_destinations_left_alone",
         "Translation can be turned off for given destinations.",
         excluded,
-    )
-    .pending("there are no exclusions"),
+    ),
     Requirement::new(
         (Should, "RFC 6888 REQ-5"),
         "rfc6888_req5_connections_per_host_are_limited",
         "The number of connections one inside host may hold can be limited; others are not hurt.",
         flows_per_host,
-    )
-    .pending("there is no limit for each host"),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_settings_change_while_flows_live",

@@ -83,15 +83,13 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc6888_req4_ports_per_host_are_limited",
         "The number of ports one inside host may hold can be limited; others are not hurt.",
         limit_per_host,
-    )
-    .pending("there is no limit for each host"),
+    ),
     Requirement::new(
         (May, "RFC 7422"),
         "rfc7422_port_blocks",
         "Each host can be given a block of ports of its own.",
         port_blocks,
-    )
-    .pending("there are no port blocks"),
+    ),
 ];
 
 /// A range so small that it can be used up, for UDP and TCP.
