@@ -11,6 +11,8 @@
 
 mod tables;
 
+mod six;
+
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 
@@ -28,6 +30,8 @@ use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
 use crate::packet::{Packet, assert_valid, explain, faults};
 use crate::test_run::{self, Action, Context, Verdict};
+
+pub use six::frame6;
 
 /// The outside address.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -377,7 +381,7 @@ fn is_translation(end: Reason) -> bool {
             | Reason::IcmpErrorOut
             | Reason::IcmpErrorIn
             | Reason::Hairpin
-    )
+    ) || six::is_translation(end)
 }
 
 /// How many packets a frame stands for on the wire.

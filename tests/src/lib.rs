@@ -21,6 +21,7 @@ pub mod lab;
 pub mod link;
 pub mod netns;
 pub mod packet;
+pub mod packet6;
 pub mod ping;
 pub mod sentry;
 pub mod skip;

@@ -18,7 +18,7 @@ const BUDGETS: [(&str, u32, u32); 3] =
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queues
 /// `tickets` and `embryonic` are missing: the kernel takes no type information for maps without keys.
-const MAPS: [(&str, &str); 20] = [
+const MAPS: [(&str, &str); 21] = [
     ("config", "port_min"),
     ("links", "addr"),
     ("outsides", "addr"),
@@ -32,6 +32,7 @@ const MAPS: [(&str, &str); 20] = [
     ("sources", "action"),
     ("exclusions", "action"),
     ("hosts", "flows"),
+    ("prefixes6", "adjustment"),
     ("flows4", "last_seen"),
     ("mappings", "port"),
     ("owners", "uses"),

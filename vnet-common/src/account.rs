@@ -45,7 +45,7 @@ pub enum Reason {
     Routed = 7,
     /// Seen on an inside device, left to routing.
     Inside = 8,
-    /// IPv6, which IPv4 NAT leaves alone.
+    /// IPv6 that no option translates: left alone.
     Ipv6 = 9,
     /// Neither IPv4 nor IPv6 (ARP and the like).
     NotIp = 10,
@@ -113,11 +113,21 @@ pub enum Reason {
     HostPorts = 41,
     /// Inside host has as many connections as --max-flows-per-host allows.
     HostFlows = 42,
+    /// IPv6 from an inside prefix: prefix translated, on its way out.
+    NptOut = 43,
+    /// IPv6 to an outside prefix: prefix translated back, on its way in.
+    NptIn = 44,
+    /// IPv6 from inside to an outside prefix: both prefixes translated.
+    NptHairpin = 45,
+    /// IPv6 address that cannot be translated so that there is a way back.
+    NptAddress = 46,
+    /// IPv6 with more extension headers than are looked at.
+    Extensions = 47,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 48] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -161,6 +171,11 @@ impl Reason {
         Self::Excluded,
         Self::HostPorts,
         Self::HostFlows,
+        Self::NptOut,
+        Self::NptIn,
+        Self::NptHairpin,
+        Self::NptAddress,
+        Self::Extensions,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -210,6 +225,11 @@ impl Reason {
             Self::Excluded => "excluded",
             Self::HostPorts => "host_ports",
             Self::HostFlows => "host_flows",
+            Self::NptOut => "npt_out",
+            Self::NptIn => "npt_in",
+            Self::NptHairpin => "npt_hairpin",
+            Self::NptAddress => "npt_address",
+            Self::Extensions => "extensions",
         }
     }
 
@@ -239,7 +259,10 @@ impl Reason {
             | Self::HairpinOut
             | Self::IcmpSent
             | Self::Evicted
-            | Self::Excluded => Verdict::Pass,
+            | Self::Excluded
+            | Self::NptOut
+            | Self::NptIn
+            | Self::NptHairpin => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -260,7 +283,9 @@ impl Reason {
             | Self::FragmentOverlap
             | Self::IcmpChecksum
             | Self::HostPorts
-            | Self::HostFlows => Verdict::Drop,
+            | Self::HostFlows
+            | Self::NptAddress
+            | Self::Extensions => Verdict::Drop,
         }
     }
 
@@ -279,7 +304,7 @@ impl Reason {
             Self::NotOurs => "not for the outside address: left to routing",
             Self::Routed => "public source outside every --inside: routed untranslated",
             Self::Inside => "seen on an inside device, left to routing",
-            Self::Ipv6 => "IPv6, which IPv4 NAT leaves alone",
+            Self::Ipv6 => "IPv6 that no option translates: left alone",
             Self::NotIp => "neither IPv4 nor IPv6 (ARP and the like)",
             Self::Vlan => "carries a VLAN tag: belongs to a VLAN device, not to this one",
             Self::Multicast => "to a multicast or broadcast address, which are never translated",
@@ -338,6 +363,13 @@ impl Reason {
             Self::Excluded => "to a destination of --exclude: left untranslated",
             Self::HostPorts => "inside host has as many ports as --max-ports-per-host allows",
             Self::HostFlows => "inside host has as many connections as --max-flows-per-host allows",
+            Self::NptOut => "IPv6 from an inside prefix: prefix translated, on its way out",
+            Self::NptIn => "IPv6 to an outside prefix: prefix translated back, on its way in",
+            Self::NptHairpin => "IPv6 from inside to an outside prefix: both prefixes translated",
+            Self::NptAddress => {
+                "IPv6 address that cannot be translated so that there is a way back"
+            }
+            Self::Extensions => "IPv6 with more extension headers than are looked at",
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Promises kept here, once for both sides:
 //! - every record is `repr(C)`, has no hidden padding, and its size is asserted beside it;
-//! - addresses are in wire order (`[u8; 4]`), every other number is in host order, so that a map
+//! - addresses are in wire order (`[u8; 4]`, `[u8; 16]`), every other number is in host order, so that a map
 //!   dump reads as a person would write it (`"sport": 5201`);
 //! - times are nanoseconds of `CLOCK_MONOTONIC_COARSE` unless a field says seconds.
 #![no_std]
@@ -17,6 +17,7 @@ pub mod fragment;
 pub mod host;
 pub mod policy;
 pub mod port;
+pub mod prefix6;
 pub mod tcp;
 pub mod translate;
 
@@ -26,6 +27,9 @@ pub const LAYOUT_VERSION: u32 = 3;
 
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];
+
+/// IPv6 address in wire order.
+pub type Ipv6 = [u8; 16];
 
 /// Marks records as plain old data for aya and asserts their size, beside the type itself.
 macro_rules! record {

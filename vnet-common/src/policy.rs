@@ -95,6 +95,8 @@ pub mod config_flag {
     pub const ANSWER: u32 = 2;
     /// Mappings that begin and end are written to `events`.
     pub const EVENTS: u32 = 4;
+    /// IPv6 is looked at: `prefixes6` has entries.
+    pub const IPV6: u32 = 8;
 }
 
 /// Values of [`Config::filtering`] (RFC 4787 section 5).

@@ -29,10 +29,12 @@ const _: () = assert!(Reason::ALL.len() <= 64);
 
 use crate::{
     kernel::{
+        desk::desk,
         frame::{Frame, Skb},
         maps,
     },
     packet::Packet,
+    packet6::bytes,
 };
 
 /// Counts the packet's end, as the packets it is on the wire, and returns the verdict. `payload` is
@@ -73,6 +75,45 @@ pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: u32) {
     let what = hook << 16 | u32::from(key.proto) << 8 | reason;
     let (saddr, daddr) = (u32::from_ne_bytes(key.saddr), u32::from_ne_bytes(key.daddr));
     vnet_log(frame.skb(), saddr, daddr, ports, what);
+}
+
+/// Says a decision about an IPv6 packet, as `say` does.
+macro_rules! say6 {
+    ($level:ident, $frame:expr, $saddr:expr, $daddr:expr, $what:expr) => {
+        $level!(
+            $frame.context(),
+            "dev={} hook={} reason={} proto={} [{:i}]:0 > [{:i}]:0",
+            $frame.device(),
+            $what >> 16 & 1,
+            $what & 0xff,
+            $what >> 8 & 0xff,
+            $saddr,
+            $daddr
+        )
+    };
+}
+
+/// Logs the decision about the IPv6 packet on the desk.
+#[inline(always)]
+pub fn log6(frame: &Frame, direction: Direction, reason: u32) {
+    let hook = u32::from(direction == Direction::Out);
+    vnet_log6(frame.skb(), hook << 16 | reason);
+}
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_log6(skb: Skb, what: u32) -> u32 {
+    let frame = Frame::new(skb);
+    let Some(desk) = desk() else { return 0 };
+    let (saddr, daddr) = (bytes(&desk.six.saddr), bytes(&desk.six.daddr));
+    let what = what | u32::from(desk.six.proto) << 8;
+    if DROPS >> (what & 63) & 1 == 0 {
+        say6!(debug, frame, saddr, daddr, what);
+    } else {
+        say6!(warn, frame, saddr, daddr, what);
+    }
+    0
 }
 
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]

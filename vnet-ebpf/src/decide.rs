@@ -17,7 +17,7 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps, sum,
     },
-    known, open, options,
+    known, npt, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End, Quote},
@@ -33,6 +33,7 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => by_part(&frame, Direction::Out, |frame| outward(frame, link)),
+        Err(Reason::Ipv6) => return npt::out(&frame),
         Err(reason) => {
             learn(&frame);
             reason as u32
@@ -50,6 +51,7 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(_) => by_part(&frame, Direction::In, inward),
+        Err(Reason::Ipv6) => return npt::inward(&frame),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
     };

@@ -51,6 +51,7 @@ fn known(
         Err(_) if direction == Direction::Out && frame.ethertype() == ethertype::ARP => {
             return None;
         }
+        Err(Reason::Ipv6) if maps::ipv6() => return None,
         Err(reason) => return Some(reason),
     };
     if link.roles & role::UPLINK == 0 {

@@ -9,7 +9,6 @@
 //! it never calls that a failure of the translator.
 
 pub mod field;
-mod ipv6;
 mod list;
 mod probe;
 pub mod table;

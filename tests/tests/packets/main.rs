@@ -19,6 +19,7 @@ mod fragment_refused;
 mod host;
 mod limit;
 mod malformed;
+mod npt;
 mod pool;
 mod reasons;
 mod room;

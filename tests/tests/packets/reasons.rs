@@ -6,11 +6,12 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use vnet_common::account::{Reason, Verdict};
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
-use vnet_tests::datapath::{Datapath, Hook, OUTSIDE};
+use vnet_tests::datapath::{Datapath, Hook, OUTSIDE, frame6};
 use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
 use vnet_tests::test_run::Context;
 
 use crate::address::readdress;
+use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
@@ -118,7 +119,24 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             let frame = Packet::udp(OTHER, sent.source()).bytes();
             Some(Try { hook: Hook::In, context, frame, held: None })
         }
-        Reason::HairpinOut
+        Reason::NptOut => {
+            translating(datapath);
+            let frame = frame6(&npt::datagram(HOST, REMOTE).bytes());
+            Some(Try { frame, ..out(datapath, &datagram())? })
+        }
+        Reason::NptIn => {
+            translating(datapath);
+            let frame = frame6(&npt::datagram(REMOTE, HOST_OUT).bytes());
+            Some(Try { frame, ..back(datapath, &known)? })
+        }
+        Reason::NptHairpin => {
+            translating(datapath);
+            let frame = frame6(&npt::datagram(HOST, OTHER_OUT).bytes());
+            Some(Try { context: npt::at_inside(datapath), frame, ..back(datapath, &known)? })
+        }
+        Reason::NptAddress
+        | Reason::Extensions
+        | Reason::HairpinOut
         | Reason::HairpinLost
         | Reason::IcmpChecksum
         | Reason::Fragment
@@ -213,6 +231,19 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             readdress(datapath, None);
             out(datapath, &datagram())
         }
+        Reason::NptAddress => {
+            translating(datapath);
+            let frame = frame6(&npt::datagram(NOWHERE, REMOTE).bytes());
+            Some(Try { frame, ..out(datapath, &datagram())? })
+        }
+        Reason::Extensions => {
+            translating(datapath);
+            let mut packet = npt::datagram(HOST, REMOTE);
+            // Options that are followed by options, nine times.
+            (packet.protocol, packet.body) = (60, [60, 0, 1, 4, 0, 0, 0, 0].repeat(9));
+            let frame = frame6(&packet.bytes());
+            Some(Try { frame, ..out(datapath, &datagram())? })
+        }
         Reason::Malformed => cut(out(datapath, &datagram())),
         Reason::IcmpChecksum => {
             let left = datapath.out(&datagram(), Reason::NatOut);
@@ -220,7 +251,10 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             *frame.last_mut().expect("it is not empty") ^= 1;
             Some(Try { frame, ..back(datapath, &left)? })
         }
-        Reason::HairpinLost
+        Reason::NptOut
+        | Reason::NptIn
+        | Reason::NptHairpin
+        | Reason::HairpinLost
         | Reason::Hairpin
         | Reason::HairpinOut
         | Reason::Rewrite

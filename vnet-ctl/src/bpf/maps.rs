@@ -1,14 +1,16 @@
 //! The maps the control plane writes, opened by their pins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use vnet_common::Ipv6;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName, source};
 use vnet_common::port::PortPool;
+use vnet_common::prefix6::Prefix6;
 
 use super::error::{Error, is_absent};
 use super::pins::Pins;
@@ -191,6 +193,42 @@ impl<'a> Maps<'a> {
         absent_is_fine("exclusions", self.trie("exclusions")?.remove(&key(net)))
     }
 
+    fn trie6(&self) -> Result<LpmTrie<MapData, Ipv6, Prefix6>, Error> {
+        self.open("prefixes6")
+    }
+
+    /// `prefixes6`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn prefixes6(&self) -> Result<BTreeMap<Ipv6Net, Prefix6>, Error> {
+        let map = self.trie6()?;
+        let mut prefixes = BTreeMap::new();
+        for entry in map.iter() {
+            let (key, to) = entry.map_err(|source| Error::map("read", "prefixes6", source))?;
+            let len = u8::try_from(key.prefix_len()).unwrap_or(128).min(128);
+            prefixes.insert(Ipv6Net::new_assert(Ipv6Addr::from(key.data()), len), to);
+        }
+        Ok(prefixes)
+    }
+
+    /// Writes an entry of `prefixes6`.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_prefix6(&self, net: Ipv6Net, to: Prefix6) -> Result<(), Error> {
+        let put = self.trie6()?.insert(&key6(net), to, 0);
+        put.map_err(|source| Error::map("write", "prefixes6", source))
+    }
+
+    /// Removes an entry of `prefixes6`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_prefix6(&self, net: Ipv6Net) -> Result<(), Error> {
+        absent_is_fine("prefixes6", self.trie6()?.remove(&key6(net)))
+    }
+
     /// `sysctls`.
     ///
     /// # Errors
@@ -222,6 +260,10 @@ impl<'a> Maps<'a> {
 }
 
 fn key(net: Ipv4Net) -> Key<[u8; 4]> {
+    Key::new(u32::from(net.prefix_len()), net.network().octets())
+}
+
+fn key6(net: Ipv6Net) -> Key<Ipv6> {
     Key::new(u32::from(net.prefix_len()), net.network().octets())
 }
 

@@ -14,12 +14,13 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 23] = [
+pub(super) const MAPS: [&str; 24] = [
     "config",
     "links",
     "outsides",
     "sources",
     "exclusions",
+    "prefixes6",
     "flows4",
     "mappings",
     "hosts",

@@ -15,6 +15,7 @@ Examples:
   vnetctl attach --nat eth0 --inside lan0 --ports 32768-60999
   vnetctl attach --nat eth0 --address 203.0.113.7 --address 203.0.113.8 --dry-run
   vnetctl attach --nat eth0 --nat ppp0
+  vnetctl attach --nat eth0 --nptv6 fd01:203:405::/48=2001:db8:1::/48
 
 Attaching again with the same words changes nothing; with others it changes the running instance
 in place, and connections live on. What is not said is the default again, so give all of your
@@ -93,6 +94,10 @@ pub(super) struct Args {
     /// of a port or of room
     #[arg(long)]
     no_answer: bool,
+    /// Translate IPv6 by prefix, both ways and without state (NPTv6, RFC 6296): inside hosts of the
+    /// first prefix have addresses of the second outside; repeat for more
+    #[arg(long, value_name = "INSIDE=OUTSIDE")]
+    nptv6: Vec<String>,
     /// Level of the datapath's log, read by `vnetctl log`: off (costs nothing), error (failures of
     /// vnet itself; there are none so far), warn (also what is dropped), info (the same so far),
     /// debug (every decision, one for each packet), trace (the same so far) [default: off]
@@ -124,6 +129,7 @@ impl Args {
             tcp_transitory: self.timeout_tcp_transitory.clone(),
             port_rest: self.port_rest.clone(),
             no_answer: self.no_answer,
+            nptv6: self.nptv6.clone(),
             log_level: self.log_level.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::TryStreamExt as _;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{
@@ -22,7 +22,7 @@ const ETHERNET_HEADER: u32 = 14;
 const TAGGED_HEADER: u32 = 18;
 
 impl Netlink {
-    /// Every device with its IPv4 addresses.
+    /// Every device with its addresses.
     ///
     /// # Errors
     /// When the kernel does not tell.
@@ -38,6 +38,7 @@ impl Netlink {
             let Some(device) = devices.get_mut(&message.header.index) else { continue };
             device.addresses.extend(address(message));
             device.networks.extend(network(message));
+            device.networks6.extend(network6(message));
         }
         Ok(devices)
     }
@@ -154,6 +155,15 @@ fn network(message: &AddressMessage) -> Option<Ipv4Net> {
         if let AddressAttribute::Address(IpAddr::V4(one)) = attribute { Some(*one) } else { None }
     });
     Some(Ipv4Net::new(address?, message.header.prefix_len).ok()?.trunc())
+}
+
+/// An IPv6 address of global scope and its network: what link-local ones say is the link's matter.
+fn network6(message: &AddressMessage) -> Option<Ipv6Net> {
+    let address = first(&message.attributes, |attribute| {
+        if let AddressAttribute::Address(IpAddr::V6(one)) = attribute { Some(*one) } else { None }
+    });
+    let net = Ipv6Net::new(address?, message.header.prefix_len).ok()?;
+    (message.header.scope == AddressScope::Universe).then_some(net)
 }
 
 fn kind(message: &TcMessage) -> &str {

@@ -60,6 +60,13 @@ fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     for net in wanted.exclusions.difference(&before.exclusions) {
         plan.push(Step::PutExclusion(*net), Step::DropExclusion(*net));
     }
+    for (net, to) in &wanted.prefixes6 {
+        let old = before.prefixes6.get(net);
+        if old != Some(to) {
+            let undo = old.map_or(Step::DropPrefix6(*net), |old| Step::PutPrefix6(*net, *old));
+            plan.push(Step::PutPrefix6(*net, *to), undo);
+        }
+    }
     for (index, link) in &wanted.links {
         let old = before.links.get(index);
         if old != Some(link) {
@@ -179,6 +186,11 @@ fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host)
     for (net, action) in &before.sources {
         if !wanted.sources.contains_key(net) {
             plan.push(Step::DropSource(*net), Step::PutSource(*net, *action));
+        }
+    }
+    for (net, to) in &before.prefixes6 {
+        if !wanted.prefixes6.contains_key(net) {
+            plan.push(Step::DropPrefix6(*net), Step::PutPrefix6(*net, *to));
         }
     }
 }

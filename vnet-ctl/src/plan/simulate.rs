@@ -47,6 +47,8 @@ impl World {
             | Step::DropSource(_)
             | Step::PutExclusion(_)
             | Step::DropExclusion(_)
+            | Step::PutPrefix6(..)
+            | Step::DropPrefix6(_)
             | Step::PutLink(..)
             | Step::DropLink(_)
             | Step::WriteConfig(_)
@@ -73,6 +75,8 @@ impl World {
             Step::DropSource(net) => _ = instance.sources.remove(net),
             Step::PutExclusion(net) => _ = instance.exclusions.insert(*net),
             Step::DropExclusion(net) => _ = instance.exclusions.remove(net),
+            Step::PutPrefix6(net, to) => _ = instance.prefixes6.insert(*net, *to),
+            Step::DropPrefix6(net) => _ = instance.prefixes6.remove(net),
             Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
             Step::DropLink(index) => _ = instance.links.remove(index),
             Step::WriteConfig(config) => instance.config = *config,

@@ -1,10 +1,11 @@
 //! A step: one change of one kernel object.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, role, source};
+use vnet_common::prefix6::{Prefix6, side};
 
 use crate::spec::{self, Hook};
 use crate::state::{Way, read_name};
@@ -28,6 +29,10 @@ pub enum Step {
     PutExclusion(Ipv4Net),
     /// Remove an entry of `exclusions`.
     DropExclusion(Ipv4Net),
+    /// Write an entry of `prefixes6`.
+    PutPrefix6(Ipv6Net, Prefix6),
+    /// Remove an entry of `prefixes6`.
+    DropPrefix6(Ipv6Net),
     /// Write an entry of `links`.
     PutLink(u32, Link),
     /// Remove an entry of `links`.
@@ -81,6 +86,8 @@ impl fmt::Display for Step {
             Self::DropSource(net) => write!(f, "sources: drop {net}"),
             Self::PutExclusion(net) => write!(f, "exclusions: {net}"),
             Self::DropExclusion(net) => write!(f, "exclusions: drop {net}"),
+            Self::PutPrefix6(net, to) => write!(f, "prefixes6: {net} {}", Prefix6Words(to)),
+            Self::DropPrefix6(net) => write!(f, "prefixes6: drop {net}"),
             Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
             Self::DropLink(index) => write!(f, "links: drop {index}"),
             Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),
@@ -100,6 +107,21 @@ impl fmt::Display for Step {
             Self::Detach(index, hook, way) => write!(f, "detach {hook} from device {index}, {way}"),
             Self::RemoveMaps => write!(f, "unpin the maps"),
             Self::RemoveDirectory => write!(f, "remove the directory of the pins"),
+        }
+    }
+}
+
+struct Prefix6Words<'a>(&'a Prefix6);
+
+impl fmt::Display for Prefix6Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Prefix6 { prefix, length, side, .. } = self.0;
+        let prefix = Ipv6Addr::from(*prefix);
+        match *side {
+            side::INSIDE => write!(f, "is {prefix}/{length} outside"),
+            side::OUTSIDE => write!(f, "is {prefix}/{length} inside"),
+            side::KEEP => write!(f, "keep"),
+            _ => write!(f, "unknown side"),
         }
     }
 }

@@ -16,7 +16,14 @@ const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2 };
 fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
     let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
     let networks = addresses.iter().map(|(own, _)| Ipv4Net::new_assert(*own, 24).trunc()).collect();
-    Device { name: name.to_owned(), header: Some(14), addresses, networks, enters: true }
+    Device {
+        name: name.to_owned(),
+        header: Some(14),
+        addresses,
+        networks,
+        enters: true,
+        ..Device::default()
+    }
 }
 
 fn host(tcx: bool, forward: i32, lan_forward: i32) -> Host {

@@ -95,6 +95,8 @@ impl<'a> Executor<'a> {
             Step::DropSource(net) => maps.drop_source(*net)?,
             Step::PutExclusion(net) => maps.put_exclusion(*net)?,
             Step::DropExclusion(net) => maps.drop_exclusion(*net)?,
+            Step::PutPrefix6(net, to) => maps.put_prefix6(*net, *to)?,
+            Step::DropPrefix6(net) => maps.drop_prefix6(*net)?,
             Step::PutLink(index, link) => maps.put_link(*index, link)?,
             Step::DropLink(index) => maps.drop_link(*index)?,
             Step::WriteConfig(config) => maps.write_config(config)?,

@@ -128,6 +128,7 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
         }
     }
     report.notes.extend(state::left_out(wish, &seen.host));
+    report.notes.extend(state::ipv6_notes(wish, &seen.host));
     Ok(report)
 }
 
@@ -172,6 +173,7 @@ fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
         report.add(plan);
     }
     report.notes.extend(state::left_out(wish, &seen.host));
+    report.notes.extend(state::ipv6_notes(wish, &seen.host));
     Ok(report)
 }
 

@@ -8,6 +8,7 @@ use vnet_common::policy::{Config, config_flag};
 use vnet_common::translate::pool;
 
 use super::name::{Instance, device_name};
+use super::prefix6::PrefixPair;
 use super::word::{self, Filtering, Level, Ports};
 use crate::fault::Fault;
 
@@ -59,6 +60,8 @@ pub struct Words {
     pub port_rest: Option<String>,
     /// `--no-answer`
     pub no_answer: bool,
+    /// `--nptv6`, each.
+    pub nptv6: Vec<String>,
     /// `--log-level`
     pub log_level: Option<String>,
 }
@@ -111,6 +114,8 @@ pub struct Attach {
     pub port_rest: u32,
     /// Bits of [`config_flag`].
     pub flags: u32,
+    /// IPv6 prefixes that are translated.
+    pub nptv6: BTreeSet<PrefixPair>,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -179,6 +184,21 @@ impl Reader {
         let read = words.inside.iter().map(|typed| inside(typed, &words.nat));
         read.filter_map(|read| self.keep(read)).collect()
     }
+
+    /// Pairs that have addresses in common would hide each other.
+    fn nptv6(&mut self, words: &Words) -> BTreeSet<PrefixPair> {
+        let mut pairs = BTreeSet::new();
+        for typed in &words.nptv6 {
+            let Some(pair) = self.keep(PrefixPair::parse(typed)) else { continue };
+            if pairs.iter().any(|other| pair != *other && pair.clashes(other)) {
+                let hint = "it has addresses in common with another --nptv6";
+                let given = typed.clone();
+                self.faults.push(Fault::Word { option: "--nptv6", given, hint });
+            }
+            pairs.insert(pair);
+        }
+        pairs
+    }
 }
 
 impl Attach {
@@ -221,6 +241,7 @@ impl Attach {
         let port_rest = read.optional(words.port_rest.as_ref(), |typed| {
             word::number("--port-rest", typed, 0, REST_MAX)
         });
+        let nptv6 = read.nptv6(words);
         let log_level = read.optional(words.log_level.as_ref(), Level::parse);
         let (Some(instance), true) = (instance, read.faults.is_empty()) else {
             return Err(read.faults);
@@ -244,6 +265,7 @@ impl Attach {
             tcp_transitory,
             port_rest: port_rest.unwrap_or(default.port_rest),
             flags: flags(words),
+            nptv6,
             log_level: log_level.unwrap_or_default(),
         })
     }
@@ -337,11 +359,15 @@ mod tests {
             host_ports: bad("0"),
             host_flows: bad("many"),
             no_answer: true,
+            nptv6: vec![
+                "fd00::/48".into(),
+                "fd00:1::/48=2001:db8:1::/48".into(),
+                "fd00:1::/56=2001:db8:2::/56".into(),
+            ],
             log_level: bad("loud"),
         })
         .unwrap_err();
-        // Blocks want prefixes only, and no low ports: two more than there are words.
-        assert_eq!(faults.len(), 22, "{faults:#?}");
+        // Blocks want prefixes only, and no low ports: two more than there are words.        assert_eq!(faults.len(), 24, "{faults:#?}");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod attach;
 mod name;
+mod prefix6;
 mod word;
 
 pub use attach::{Attach, Inside, Words};
 pub use name::{Hook, Instance, device_name, link_pin, read_link_pin};
+pub use prefix6::PrefixPair;
 pub use word::{Filtering, Level, Ports, address, number, prefix};

@@ -7,6 +7,7 @@ use vnet_common::policy::{config_flag, role, source};
 
 use super::host::{Host, IP_FORWARD};
 use super::instance::{Instance, Running, read_name};
+use super::prefix6::pairs;
 use crate::spec::{Filtering, Level};
 
 /// One difference, in the words of `vnetctl attach`.
@@ -66,6 +67,7 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("timeout-tcp-transitory", seconds(config.tcp_transitory)),
         ("port-rest", seconds(config.port_rest)),
         ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
+        ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),
     ]
 }

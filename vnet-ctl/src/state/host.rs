@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::spec::{self, Hook};
 
 /// The sysctl without which nothing is forwarded.
 pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
+
+/// The same for IPv6, which vnet only looks at.
+pub const IPV6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
 
 /// Device of a `net.ipv4.conf.DEVICE.forwarding`.
 #[must_use]
@@ -27,6 +30,8 @@ pub struct Device {
     pub addresses: Vec<(Ipv4Addr, bool)>,
     /// The networks these are in (on point-to-point devices, the other end).
     pub networks: Vec<Ipv4Net>,
+    /// Its IPv6 addresses of global scope, with the length of their network.
+    pub networks6: Vec<Ipv6Net>,
     /// Whether what it receives is given to this host's IP: it is up, is not the loopback, and is
     /// no port of another device.
     pub enters: bool,

@@ -71,16 +71,20 @@ fn candidates<'a>(wish: &'a Attach, host: &'a Host) -> impl Iterator<Item = u32>
         let fits = device.enters && device.header.is_some() && !of_others(index);
         fits && named(wish).all(|name| name != device.name)
     });
-    let inside =
-        devices.filter(
-            move |(_, device)| {
-                if everybody { !device.networks.is_empty() } else { device.within(&nets) }
-            },
-        );
+    let inside = devices.filter(move |(_, device)| {
+        let inside = if everybody { !device.networks.is_empty() } else { device.within(&nets) };
+        inside || device.within6(wish)
+    });
     inside.map(|(index, _)| *index)
 }
 
 impl Device {
+    /// Whether inside hosts whose IPv6 prefix is translated come in by it.
+    fn within6(&self, wish: &Attach) -> bool {
+        let insides = || wish.nptv6.iter().map(|pair| pair.inside);
+        self.networks6.iter().any(|own| insides().any(|inside| inside.contains(&own.addr())))
+    }
+
     /// Whether a network of the device and one of these have addresses in common.
     fn within(&self, nets: &[Ipv4Net]) -> bool {
         let meet = |a: &Ipv4Net, b: &Ipv4Net| a.contains(b) || b.contains(a);

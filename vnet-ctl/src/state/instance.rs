@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role};
+use vnet_common::prefix6::Prefix6;
 
 use crate::spec::{self, Hook, Ports};
 
@@ -43,6 +44,8 @@ pub struct Instance {
     pub sources: BTreeMap<Ipv4Net, Source>,
     /// `exclusions`.
     pub exclusions: BTreeSet<Ipv4Net>,
+    /// `prefixes6`.
+    pub prefixes6: BTreeMap<Ipv6Net, Prefix6>,
     /// `sysctls`.
     pub sysctls: BTreeMap<String, Sysctl>,
     /// The pinned programs.
@@ -64,6 +67,7 @@ impl Instance {
             outsides: BTreeMap::new(),
             sources: BTreeMap::new(),
             exclusions: BTreeSet::new(),
+            prefixes6: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             programs: None,
             hooks: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::spec::{self, Attach, Hook, Words};
 fn device(name: &str, header: Option<u32>, addresses: &[[u8; 4]]) -> Device {
     let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
     let networks = own_networks(&addresses);
-    Device { name: name.to_owned(), header, addresses, networks, enters: true }
+    Device { name: name.to_owned(), header, addresses, networks, enters: true, ..Device::default() }
 }
 
 /// A /24 around each address.

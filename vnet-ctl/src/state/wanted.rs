@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use vnet_common::LAYOUT_VERSION;
-use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role, source};
+use vnet_common::policy::{
+    Config, Link, Outside, Source, Sysctl, config_flag, link_flag, role, source,
+};
 
 use super::block::{numbers, too_few_blocks};
 use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
@@ -13,6 +15,7 @@ use super::inside::hooked;
 use super::inside::nets;
 use super::instance::{Instance, Programs, Running, write_name};
 use super::outside::outsides;
+use super::prefix6::prefixes6;
 use crate::fault::Fault;
 use crate::spec::{Attach, Hook, Inside};
 
@@ -49,6 +52,7 @@ pub fn wanted(
     Ok(Instance {
         name: wish.instance.clone(),
         config,
+        prefixes6: prefixes6(wish, host, &links),
         hooks: hooks.collect(),
         links,
         outsides,
@@ -202,7 +206,7 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         icmp: wish.icmp,
         port_rest: wish.port_rest,
         max_flows: wish.max_flows.unwrap_or(made_for),
-        flags: wish.flags,
+        flags: wish.flags | if wish.nptv6.is_empty() { 0 } else { config_flag::IPV6 },
         addresses: found.map_or_else(|| room(wish), |config| config.addresses),
         log_level: wish.log_level as u32,
         ..Config::DEFAULT

@@ -3,7 +3,7 @@
 //! The programs print `dev=2 hook=1 reason=0 proto=6 10.0.0.2:4000 > 192.0.2.1:80`; a line that
 //! looks otherwise is shown as it came.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 use vnet_common::account::Reason;
@@ -38,9 +38,9 @@ pub struct Decision {
     /// Protocol; `other` when it was not looked at.
     pub proto: &'static str,
     /// Source address and port, as the packet arrived.
-    pub src: SocketAddrV4,
+    pub src: SocketAddr,
     /// Destination address and port.
-    pub dst: SocketAddrV4,
+    pub dst: SocketAddr,
 }
 
 /// Gives the line its names; `name` knows those of devices.
@@ -82,6 +82,14 @@ mod tests {
         assert_eq!((decision.reason, decision.proto), ("nat_out", "tcp"));
         assert_eq!(decision.src, "10.0.0.2:4000".parse().unwrap());
         assert_eq!(decision.dst, "192.0.2.1:80".parse().unwrap());
+    }
+
+    #[test]
+    fn ipv6_addresses_are_read_too() {
+        let decision = row("dev=2 hook=0 reason=9 proto=58 [fe80::1]:0 > [ff02::1]:0").decision;
+        let decision = decision.unwrap();
+        assert_eq!(decision.reason, "ipv6");
+        assert_eq!(decision.src, "[fe80::1]:0".parse().unwrap());
     }
 
     #[test]

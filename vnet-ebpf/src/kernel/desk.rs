@@ -8,13 +8,17 @@
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
 use super::sum::Sum;
-use crate::{answer::Answer, opening::Opening, packet::Packet, translate::Search};
+use crate::{
+    answer::Answer, opening::Opening, packet::Packet, packet6::Packet6, translate::Search,
+};
 
 /// What lies on the desk.
 #[repr(C)]
 pub struct Desk {
     /// The packet.
     pub packet: Packet,
+    /// The packet, when it is one of IPv6.
+    pub six: Packet6,
     /// 1 when its flow was ended because its outside address is gone.
     pub moved: u32,
     /// The connection it is about to open.

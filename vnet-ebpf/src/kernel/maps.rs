@@ -1,6 +1,7 @@
 //! What the control plane writes, and the counters it reads.
 
 use super::frame::Wire;
+use crate::packet6::{Words, bytes};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
@@ -8,9 +9,10 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use vnet_common::{
-    Ipv4,
+    Ipv4, Ipv6,
     account::{Counter, Reason},
-    policy::{Config, Link, Outside, Source, Sysctl, SysctlName},
+    policy::{Config, Link, Outside, Source, Sysctl, SysctlName, config_flag},
+    prefix6::Prefix6,
 };
 
 /// Flag of maps whose entries are allocated one by one: they hold a million without failing, and
@@ -32,6 +34,8 @@ pub(super) static SOURCES: LpmTrie<Ipv4, Source, 4096> = LpmTrie::new();
 /// Destinations that inside hosts reach by their own addresses.
 #[btf_map(name = "exclusions")]
 static EXCLUSIONS: LpmTrie<Ipv4, Source, 1024> = LpmTrie::new();
+#[btf_map(name = "prefixes6")]
+static PREFIXES6: LpmTrie<Ipv6, Prefix6, 1024> = LpmTrie::new();
 /// Only the control plane uses it: what it must put back. It lives here to be pinned and versioned
 /// with all else.
 #[btf_map(name = "sysctls")]
@@ -66,6 +70,20 @@ pub fn source(addr: Ipv4) -> Option<&'static Source> {
 #[must_use]
 pub fn excluded(addr: Ipv4) -> bool {
     EXCLUSIONS.get(&Key::new(32, addr)).is_some()
+}
+
+/// What becomes of an IPv6 address, given as it lies in memory.
+#[inline(always)]
+#[must_use]
+pub fn prefix6(addr: &Words) -> Option<&'static Prefix6> {
+    PREFIXES6.get(&Key::new(128, bytes(addr)))
+}
+
+/// Whether IPv6 is looked at.
+#[inline(always)]
+#[must_use]
+pub fn ipv6() -> bool {
+    config().is_some_and(|config| config.flags & config_flag::IPV6 != 0)
 }
 
 /// Interface index of the uplink that has this outside address.

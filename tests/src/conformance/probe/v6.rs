@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::conformance::Level::{Must, Should};
 use crate::conformance::field::{Field, Station};
-use crate::conformance::ipv6::{ETHER_TYPE, Packet6};
 use crate::conformance::translator::Wish;
 use crate::conformance::{Miss, Requirement, Seen, Translator, ensure, fails};
 use crate::lab::ETH;
+use crate::packet6::{ETHER_TYPE, Packet6};
 
 pub(super) const LIST: &[Requirement] = &[
     Requirement::new(
@@ -46,29 +46,25 @@ pub(super) const LIST: &[Requirement] = &[
         "NPTv6: the prefix is translated and a word of the address balances the checksum, so that \
          transport headers stay as they are (the example of the RFC).",
         nptv6_out,
-    )
-    .pending("there is no NPTv6"),
+    ),
     Requirement::new(
         (Must, "RFC 6296 section 3.2"),
         "rfc6296_3_2_both_directions_without_state",
         "NPTv6: a packet from outside reaches its host though that has never spoken.",
         nptv6_in,
-    )
-    .pending("there is no NPTv6"),
+    ),
     Requirement::new(
         (Must, "RFC 6296 section 3"),
         "rfc6296_3_errors",
         "NPTv6: ICMPv6 errors are translated with what they quote.",
         nptv6_errors,
-    )
-    .pending("there is no NPTv6"),
+    ),
     Requirement::new(
         (Should, "RFC 6296 section 5.1"),
         "rfc6296_5_1_hairpin",
         "NPTv6: two hosts inside reach each other by outside addresses.",
         nptv6_hairpin,
-    )
-    .pending("there is no NPTv6"),
+    ),
 ];
 
 const A6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0x203, 0x405, 1, 0, 0, 0, 0x1234);

@@ -1,15 +1,15 @@
-//! IPv6 packets by hand: as little of them as the probes need.
+//! IPv6 packets by hand: as little of them as tests need.
 
 use std::net::Ipv6Addr;
 
 use crate::packet::internet_checksum;
 
 /// EtherType of IPv6.
-pub(super) const ETHER_TYPE: u16 = 0x86dd;
+pub const ETHER_TYPE: u16 = 0x86dd;
 /// Protocol numbers.
-pub(super) const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 /// ICMPv6.
-pub(super) const ICMP: u8 = 58;
+pub const ICMP: u8 = 58;
 /// Hop-by-hop options.
 const HOP_BY_HOP: u8 = 0;
 /// A fragment.
@@ -18,19 +18,24 @@ const HEADER: usize = 40;
 
 /// An IPv6 packet without extension headers, or with a Hop-by-Hop header of padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Packet6 {
-    pub(super) source: Ipv6Addr,
-    pub(super) destination: Ipv6Addr,
-    pub(super) hops: u8,
-    pub(super) protocol: u8,
-    pub(super) extended: bool,
+pub struct Packet6 {
+    /// Source address.
+    pub source: Ipv6Addr,
+    /// Destination address.
+    pub destination: Ipv6Addr,
+    /// Hop limit.
+    pub hops: u8,
+    /// Number of the transport header.
+    pub protocol: u8,
+    /// Whether a Hop-by-Hop header is before it.
+    pub extended: bool,
     /// The transport header, its checksum included, and the data.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Packet6 {
     /// A datagram with a right checksum.
-    pub(super) fn udp(from: (Ipv6Addr, u16), to: (Ipv6Addr, u16), data: &[u8]) -> Self {
+    pub fn udp(from: (Ipv6Addr, u16), to: (Ipv6Addr, u16), data: &[u8]) -> Self {
         let length = u16::try_from(8 + data.len()).expect("it is short");
         let mut body = [from.1, to.1, length, 0].map(u16::to_be_bytes).concat();
         body.extend(data);
@@ -38,14 +43,14 @@ impl Packet6 {
     }
 
     /// An ICMPv6 error that quotes a packet.
-    pub(super) fn error(from: Ipv6Addr, to: Ipv6Addr, kind: (u8, u8), quoted: &Self) -> Self {
+    pub fn error(from: Ipv6Addr, to: Ipv6Addr, kind: (u8, u8), quoted: &Self) -> Self {
         let mut body = vec![kind.0, kind.1, 0, 0, 0, 0, 0, 0];
         body.extend(quoted.bytes());
         Self::new(from, to, ICMP, body, 2)
     }
 
     /// A ping, or (kind 129) its answer.
-    pub(super) fn ping(from: Ipv6Addr, to: Ipv6Addr, kind: u8, id: u16) -> Self {
+    pub fn ping(from: Ipv6Addr, to: Ipv6Addr, kind: u8, id: u16) -> Self {
         let mut body = vec![kind, 0, 0, 0];
         body.extend(id.to_be_bytes());
         body.extend([0, 1, 0xaa, 0xbb]);
@@ -65,12 +70,12 @@ impl Packet6 {
     }
 
     /// With a Hop-by-Hop header before the transport header.
-    pub(super) fn extended(self) -> Self {
+    pub fn extended(self) -> Self {
         Self { extended: true, ..self }
     }
 
     /// The packet as it is on the wire.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let extension =
             if self.extended { vec![self.protocol, 0, 1, 4, 0, 0, 0, 0] } else { vec![] };
         let first = if self.extended { HOP_BY_HOP } else { self.protocol };
@@ -84,7 +89,7 @@ impl Packet6 {
     }
 
     /// The packet in two fragments, as they are on the wire.
-    pub(super) fn halves(&self, id: u32) -> [Vec<u8>; 2] {
+    pub fn halves(&self, id: u32) -> [Vec<u8>; 2] {
         const FIRST: u16 = 64;
         let (first, rest) = self.body.split_at(usize::from(FIRST));
         [(first, 0, 1), (rest, FIRST, 0)].map(|(part, offset, more)| {
@@ -97,13 +102,13 @@ impl Packet6 {
     }
 
     /// Reads a frame; None when it carries something else.
-    pub(super) fn read_frame(frame: &[u8]) -> Option<Self> {
+    pub fn read_frame(frame: &[u8]) -> Option<Self> {
         let (header, packet) = frame.split_at_checked(14)?;
         (header[12..] == ETHER_TYPE.to_be_bytes()).then(|| Self::read(packet)).flatten()
     }
 
     /// Reads a packet.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let header = bytes.get(..HEADER)?;
         let address =
             |at: usize| <[u8; 16]>::try_from(&header[at..at + 16]).ok().map(Ipv6Addr::from);
@@ -117,24 +122,24 @@ impl Packet6 {
     }
 
     /// Whether the transport checksum is right.
-    pub(super) fn is_right(&self) -> bool {
+    pub fn is_right(&self) -> bool {
         checksum(self.source, self.destination, self.protocol, &self.body) == 0
     }
 
     /// Ports, where there are some.
-    pub(super) fn ports(&self) -> (u16, u16) {
+    pub fn ports(&self) -> (u16, u16) {
         let word =
             |at: usize| self.body.get(at..at + 2).map_or(0, |w| u16::from_be_bytes([w[0], w[1]]));
         (word(0), word(2))
     }
 
     /// The id of a ping.
-    pub(super) fn ping_id(&self) -> u16 {
+    pub fn ping_id(&self) -> u16 {
         self.body.get(4..6).map_or(0, |word| u16::from_be_bytes([word[0], word[1]]))
     }
 
     /// What an error quotes.
-    pub(super) fn quote(&self) -> Option<Self> {
+    pub fn quote(&self) -> Option<Self> {
         let error = self.protocol == ICMP && self.body.first()? < &128;
         if error { Self::read(self.body.get(8..)?) } else { None }
     }
