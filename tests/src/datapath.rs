@@ -136,7 +136,7 @@ pub struct Datapath {
     pub inside: Port,
     /// The device towards the outside.
     pub uplink: Port,
-    loaded: RefCell<Loaded>,
+    pub(crate) loaded: RefCell<Loaded>,
 }
 
 impl Datapath {

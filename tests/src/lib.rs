@@ -15,6 +15,7 @@ pub mod counters;
 pub mod datapath;
 pub mod dhcp;
 pub mod differential;
+mod forwards;
 mod ifreq;
 pub mod instance;
 pub mod lab;

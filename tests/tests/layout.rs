@@ -110,7 +110,7 @@ fn flows() -> Row {
 }
 
 fn pools() -> Row {
-    let mut pool = record!(PortPool { free, rested, resting, rotated });
+    let mut pool = record!(PortPool { free, rested, resting, reserved, rotated });
     let set = record!(PortSet { top, index, words });
     for field in pool.fields.iter_mut().filter(|field| field.size == set.size) {
         field.fields.clone_from(&set.fields);
@@ -187,7 +187,7 @@ fn the_kernel_and_rust_agree_on_every_record() {
         assert_eq!(found.1, Some(value), "values of {name}");
         if key.is_some() {
             assert_eq!(found.0, key, "keys of {name}");
-        } else if ![ "sources", "exclusions"].contains(&name), "prefixes6"].contains(&name) {
+        } else if !["sources", "exclusions", "prefixes6"].contains(&name) {
             let size = found.0.map(|key| (key.size, key.fields.len()));
             assert_eq!(size, Some((4, 0)), "keys of {name} are plain numbers");
         }

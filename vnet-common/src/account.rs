@@ -123,11 +123,16 @@ pub enum Reason {
     NptAddress = 46,
     /// IPv6 with more extension headers than are looked at.
     Extensions = 47,
+    /// TCP to a forwarded port that neither opens nor continues a connection: given to this host's
+    /// own stack, which resets it.
+    ForwardStray = 48,
+    /// To a forwarded port, but its target has this very conversation by another port.
+    ForwardClash = 49,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -176,6 +181,8 @@ impl Reason {
         Self::NptHairpin,
         Self::NptAddress,
         Self::Extensions,
+        Self::ForwardStray,
+        Self::ForwardClash,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -230,6 +237,8 @@ impl Reason {
             Self::NptHairpin => "npt_hairpin",
             Self::NptAddress => "npt_address",
             Self::Extensions => "extensions",
+            Self::ForwardStray => "forward_stray",
+            Self::ForwardClash => "forward_clash",
         }
     }
 
@@ -256,6 +265,7 @@ impl Reason {
             | Self::MalformedIn
             | Self::Unmanaged
             | Self::Hairpin
+            | Self::ForwardStray
             | Self::HairpinOut
             | Self::IcmpSent
             | Self::Evicted
@@ -285,7 +295,8 @@ impl Reason {
             | Self::HostPorts
             | Self::HostFlows
             | Self::NptAddress
-            | Self::Extensions => Verdict::Drop,
+            | Self::Extensions
+            | Self::ForwardClash => Verdict::Drop,
         }
     }
 
@@ -370,6 +381,12 @@ impl Reason {
                 "IPv6 address that cannot be translated so that there is a way back"
             }
             Self::Extensions => "IPv6 with more extension headers than are looked at",
+            Self::ForwardStray => {
+                "TCP to a forwarded port that neither opens nor continues a connection: given to this host's own stack, which resets it"
+            }
+            Self::ForwardClash => {
+                "to a forwarded port, but its target has this very conversation by another port"
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod block;
 pub mod expire;
 pub mod flow;
+pub mod forward;
 pub mod fragment;
 pub mod host;
 pub mod policy;

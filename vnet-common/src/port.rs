@@ -2,7 +2,8 @@
 //!
 //! A set of ports is three levels of bits, so that finding one of 65,536 costs the same whether all
 //! are free or one is left. A port that is given back rests before another host may get it: it
-//! waits in `resting`, is moved to `rested` after one rest time, and is free after the next.
+//! waits in `resting`, is moved to `rested` after one rest time, and is free after the next. A port
+//! that a forward leads from is `reserved`: nobody is given it but the forward's own target.
 
 use crate::record;
 
@@ -59,6 +60,13 @@ impl PortSet {
         }
     }
 
+    /// Whether the set has a port.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        let place = position(port);
+        self.words[usize::from(place >> 6)] >> (place & 63) & 1 != 0
+    }
+
     /// How many ports are in the set.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -72,7 +80,7 @@ impl PortSet {
     }
 }
 
-/// The ports of one outside address and protocol. A port is in at most one of the three sets; one
+/// The ports of one outside address and protocol. A port is in at most one of the four sets; one
 /// in none of them is held by a mapping.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -83,14 +91,21 @@ pub struct PortPool {
     pub rested: PortSet,
     /// Ports given back since.
     pub resting: PortSet,
+    /// Ports that forwards lead from.
+    pub reserved: PortSet,
     /// When `resting` last became `rested`, in seconds.
     pub rotated: u64,
 }
-record!(PortPool, 3 * (1 + INDEX + WORDS) * 8 + 8);
+record!(PortPool, 4 * (1 + INDEX + WORDS) * 8 + 8);
 
 impl PortPool {
     /// A pool with every port free. Port 0 is no port (RFC 6335), but is a valid ICMP identifier,
     /// so it is taken out by the range of the pool's user, not here.
-    pub const FULL: Self =
-        Self { free: PortSet::FULL, rested: PortSet::EMPTY, resting: PortSet::EMPTY, rotated: 0 };
+    pub const FULL: Self = Self {
+        free: PortSet::FULL,
+        rested: PortSet::EMPTY,
+        resting: PortSet::EMPTY,
+        reserved: PortSet::EMPTY,
+        rotated: 0,
+    };
 }

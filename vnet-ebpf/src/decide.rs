@@ -10,7 +10,7 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    address, answer, flow, fragment, hairpin, inbound,
+    address, answer, flow, forward, fragment, hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -61,6 +61,9 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
 /// Says and counts the end, if it is one.
 #[inline(always)]
 fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
+    if code == open::FOUND {
+        forward::clear_way();
+    }
     if open::is_open(code) {
         return AGAIN;
     }
@@ -104,7 +107,7 @@ fn outward(frame: &Frame, link: &Link) -> u32 {
     if desk.packet.kind == Kind::Error {
         return vnet_error_out(frame.skb());
     }
-    if goes_on(frame) {
+    if goes_on(frame) && forward::stays() {
         return open::OPENED;
     }
     match policy::admit(frame, link) {
@@ -160,10 +163,12 @@ fn inward(frame: &Frame) -> u32 {
         return vnet_error_in(frame.skb());
     }
     let packet = &desk.packet;
-    if packet.part == Part::First && flow::known(packet, Direction::In, frame.device()).is_some() {
+    let known =
+        packet.part == Part::First && flow::known(packet, Direction::In, frame.device()).is_some();
+    if known && forward::stays() {
         return open::OPENED;
     }
-    inbound::decide(frame, packet)
+    inbound::decide(frame)
 }
 
 /// An error about a packet that came in: the quoted destination becomes the outside endpoint

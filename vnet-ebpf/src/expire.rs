@@ -95,7 +95,9 @@ fn examine(ticket: &Ticket, config: &Config) {
 #[inline(always)]
 fn last_seen(entry: &Entry, protocol: u8, config: &Config) -> u64 {
     let out = entry.last_seen();
-    if protocol == proto::UDP && config.flags & config_flag::INBOUND_REFRESH == 0 {
+    // Who came through a forward is outside: what it sends is what keeps the connection alive.
+    let outbound_only = protocol == proto::UDP && !entry.forwarded();
+    if outbound_only && config.flags & config_flag::INBOUND_REFRESH == 0 {
         return out;
     }
     Entry::find(&entry.twin(protocol)).map_or(out, |twin| out.max(twin.last_seen()))

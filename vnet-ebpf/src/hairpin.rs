@@ -10,16 +10,17 @@
 use vnet_common::{
     Ipv4,
     account::Reason,
-    flow::{FlowKey, flag},
+    flow::{Direction, FlowKey, flag},
     tcp::State,
     translate::{Endpoint, pool},
 };
 
 use crate::{
-    flow, inbound,
+    flow, forward, inbound,
     kernel::{
         desk::desk,
         flows::{Entry, mapping},
+        forwards,
         frame::{Frame, Skb},
         maps,
         ports::Slot,
@@ -36,6 +37,18 @@ use crate::{
 /// What of the mark says that it is ours; the rest is the number of the sender's outside address.
 /// (`skb->tc_index`: the mark that firewalls see belongs to the user.)
 const MARK: u16 = 0x5600;
+/// The same on what comes back from where a forward leads, which need not have a mapping: the rest is
+/// the number of the receiver's outside address.
+const MARK_FORWARD: u16 = 0x5700;
+
+/// What the mark of a packet tells.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    /// Number of the sender's outside address, or of the receiver's.
+    outside: u8,
+    /// Whether the sender is where a forward leads.
+    forward: bool,
+}
 
 /// Translates the destination of a packet of a known flow, and marks it.
 #[inline(always)]
@@ -44,22 +57,35 @@ pub fn enter(frame: &mut Frame, packet: &Packet, entry: &Entry) -> Result<Reason
     let target = Target { saddr: key.saddr, sport: key.sport, ..entry.target() };
     flow::count(frame, packet, *entry, entry.direction());
     rewrite::apply(frame, packet, &target)?;
-    frame.set_mark(MARK | u16::from(entry.outside()));
+    let mut mark = MARK | u16::from(entry.outside());
+    if entry.forwarded() && entry.direction() == Direction::In {
+        let receiver = Entry::find(&entry.twin(key.proto)).ok_or(Reason::HairpinLost)?;
+        mark = MARK_FORWARD | u16::from(receiver.outside());
+    }
+    frame.set_mark(mark);
     Ok(Reason::Hairpin)
 }
 
-/// Number of the sender's outside address, on a packet that was marked on its way in.
+/// The mark of a packet that got one on its way in.
 #[inline(always)]
 #[must_use]
-pub fn marked(frame: &Frame) -> Option<u8> {
+pub fn marked(frame: &Frame) -> Option<Mark> {
     let mark = frame.mark();
-    (mark & 0xff00 == MARK).then_some(mark as u8)
+    let forward = mark & 0xff00 == MARK_FORWARD;
+    (forward || mark & 0xff00 == MARK).then_some(Mark { outside: mark as u8, forward })
 }
 
 /// Translates the source of a marked packet: to the sender's outside endpoint.
 #[inline(always)]
-pub fn leave(frame: &mut Frame, packet: &Packet, outside: u8) -> Result<Reason, Reason> {
+pub fn leave(frame: &mut Frame, packet: &Packet, mark: Mark) -> Result<Reason, Reason> {
     let key = &packet.key;
+    let outside = mark.outside;
+    if mark.forward {
+        let sender = forwarded(key, outside).ok_or(Reason::HairpinLost)?.target();
+        let target = Target { daddr: key.daddr, dport: key.dport, ..sender };
+        rewrite::apply(frame, packet, &target)?;
+        return Ok(Reason::HairpinOut);
+    }
     let addr = maps::outside(outside).ok_or(Reason::HairpinLost)?;
     if packet.kind == Kind::Error {
         rewrite::addresses(frame, packet.l3, addr, key.daddr)?;
@@ -72,6 +98,16 @@ pub fn leave(frame: &mut Frame, packet: &Packet, outside: u8) -> Result<Reason, 
     Ok(Reason::HairpinOut)
 }
 
+/// The entry of a packet that has come back from where a forward leads: as it was before its
+/// destination was translated, it was for the receiver's outside endpoint.
+#[inline(always)]
+fn forwarded(key: &FlowKey, outside: u8) -> Option<Entry> {
+    let receiver = Endpoint { addr: key.daddr, port: key.dport, proto: key.proto, outside };
+    let held = mapping(&receiver)?;
+    let sent = FlowKey { daddr: held.addr, dport: held.port, ..*key };
+    Entry::find(&sent).filter(Entry::hairpin)
+}
+
 /// Decides about a packet of no known flow that came in from inside: one for an outside endpoint
 /// that an inside host holds opens a connection to it.
 #[inline(always)]
@@ -82,6 +118,17 @@ pub fn decide(frame: &Frame) -> u32 {
     if packet.kind == Kind::Error {
         return vnet_hairpin_error(frame.skb());
     }
+    if forward::renewed() {
+        return open::OPENED;
+    }
+    begin(frame, number)
+}
+
+/// Opens the connection to an inside host that the packet on the desk asks for, or says why not.
+#[inline(always)]
+fn begin(frame: &Frame, number: u8) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let packet = &desk.packet;
     let state = match packet.kind {
         Kind::Tcp if packet.segment.opens() => State::SynSent,
         Kind::Udp => State::Unreplied,
@@ -93,8 +140,13 @@ pub fn decide(frame: &Frame) -> u32 {
         | Kind::Fragment
         | Kind::Other => return Reason::Inside as u32,
     };
-    let Some((daddr, dport)) = receiver(frame, &packet.key, number) else {
-        return Reason::Inside as u32;
+    let (daddr, dport, flags) = match forward::target(frame, packet) {
+        Ok(Some(way)) => (way.addr, way.port, flag::HAIRPIN | flag::FORWARD),
+        Err(reason) => return reason as u32,
+        Ok(None) => match receiver(frame, &packet.key, number) {
+            Some((addr, port)) => (addr, port, flag::HAIRPIN),
+            None => return Reason::Inside as u32,
+        },
     };
     let Some(link) = maps::outside_link(number).and_then(maps::link) else {
         return Reason::Inside as u32;
@@ -103,7 +155,7 @@ pub fn decide(frame: &Frame) -> u32 {
     match policy::opening(&packet.key, link, state, config) {
         Ok(opening) => {
             let other = number;
-            desk.opening = Opening { daddr, dport, other, flags: flag::HAIRPIN, ..opening };
+            desk.opening = Opening { daddr, dport, other, flags, ..opening };
             open::hairpin(frame)
         }
         Err(reason) => reason as u32,
@@ -156,6 +208,10 @@ pub extern "C" fn vnet_hairpin_own_error(skb: Skb) -> u32 {
 #[inline(always)]
 fn own_error(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     let quote = quote::read(frame, packet, End::Source).ok_or(Reason::Inside)?;
+    if let Some((addr, port)) = sent_through(&quote.key) {
+        quote::rewrite(frame, packet, &quote, End::Destination, addr, port)?;
+        return Ok(Reason::Hairpin);
+    }
     for outside in 0..TRIED {
         let Some((addr, port)) = sent_to(&quote.key, outside) else { continue };
         quote::rewrite(frame, packet, &quote, End::Destination, addr, port)?;
@@ -166,6 +222,16 @@ fn own_error(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
 
 /// Outside addresses that an own error is tried with.
 const TRIED: u8 = 8;
+
+/// The same, if it is one that a forward leads from.
+#[inline(always)]
+fn sent_through(key: &FlowKey) -> Option<(Ipv4, u16)> {
+    let forward = forwards::to_inside(key.daddr, key.proto, key.dport)?;
+    let daddr = maps::outside(forward.outside as u8)?;
+    let sent = FlowKey { daddr, dport: forward.outward(key.dport), ..*key };
+    Entry::find(&sent).filter(Entry::hairpin)?;
+    Some((sent.daddr, sent.dport))
+}
 
 /// The outside endpoint that the sender of a packet (as translated on its way in) has sent it to, if
 /// it is one of this outside address.

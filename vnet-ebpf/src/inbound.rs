@@ -9,7 +9,9 @@ use vnet_common::{
 };
 
 use crate::{
+    forward,
     kernel::{
+        desk::desk,
         flows::is_peer,
         frame::Frame,
         maps,
@@ -23,7 +25,17 @@ use crate::{
 
 /// Decides about a packet from outside that no flow wants: its end, or [`open::OPENED`].
 #[inline(always)]
-pub fn decide(frame: &Frame, packet: &Packet) -> u32 {
+pub fn decide(frame: &Frame) -> u32 {
+    if forward::renewed() {
+        return open::OPENED;
+    }
+    match forward::vnet_forward(frame.skb()) {
+        open::OPENED => return open::through(),
+        forward::NONE => (),
+        code => return code,
+    }
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let packet = &desk.packet;
     let end = unwanted(frame, packet);
     let Some(number) = outside(packet.key.daddr) else { return end as u32 };
     if end != Reason::Filtered || !welcome(packet, number) {

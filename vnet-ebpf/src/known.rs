@@ -9,7 +9,7 @@ use vnet_common::{
 
 use crate::{
     account::{self, AGAIN},
-    address, flow, hairpin, inbound,
+    address, flow, forward, hairpin, inbound,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -62,7 +62,8 @@ fn known(
         return None;
     }
     let entry = flow::known(packet, direction, frame.device())?;
-    if direction == Direction::Out && !last && !address::is_current(&entry) {
+    let outdated = direction == Direction::Out && !last && !address::is_current(&entry);
+    if outdated || forward::stale(&entry) {
         return None;
     }
     match flow::forward(frame, packet, entry, direction) {
@@ -96,6 +97,7 @@ fn inside(
         (Direction::Out, None) if packet.kind == Kind::Error => None,
         (Direction::Out, None) => Some(Reason::Inside),
         (Direction::In, _) => match Entry::find(&packet.key) {
+            Some(entry) if entry.hairpin() && forward::stale(&entry) => None,
             // A first fragment may have the tuple of one; its port cannot be translated alone.
             Some(entry) if entry.hairpin() && flow::carries(packet.kind, Direction::Out) => {
                 Some(hairpin::enter(frame, packet, &entry).unwrap_or_else(|reason| reason))

@@ -10,7 +10,7 @@ use vnet_ebpf::{
     decide::{vnet_decide_in, vnet_decide_out},
     expire,
     kernel::frame::{Frame, Skb},
-    known,
+    known, order,
 };
 
 /// Packets that a managed device has received.
@@ -29,6 +29,12 @@ pub fn vnet_out(context: TcContext) -> i32 {
 #[classifier]
 pub fn vnet_clock(_context: TcContext) -> i32 {
     expire::start()
+}
+
+/// Run by the control plane: takes ports out of their pool for a forward, or gives them back.
+#[classifier]
+pub fn vnet_ports(context: TcContext) -> i32 {
+    order::obey(&Frame::of(context))
 }
 
 /// What is known passes; about the rest somebody decides, once.

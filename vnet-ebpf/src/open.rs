@@ -1,9 +1,15 @@
 //! Opening a connection: a port for it, then both of its entries, or nothing.
 
-use vnet_common::{Ipv4, account::Reason, flow::FlowKey, tcp::State};
+use vnet_common::{
+    Ipv4,
+    account::Reason,
+    flow::{FlowKey, flag},
+    tcp::State,
+    translate::pool,
+};
 
 use crate::{
-    flow, host,
+    flow, forward, host,
     kernel::{
         desk::desk,
         flows::{Entry, Refusal, add_peer},
@@ -40,17 +46,27 @@ pub fn is_open(code: u32) -> bool {
 /// Opens the connection on the desk between two inside hosts: it uses the mappings of both.
 #[inline(always)]
 pub fn hairpin(frame: &Frame) -> u32 {
-    let Some(Opening { key, other, .. }) = desk().map(|desk| desk.opening) else {
+    let Some(Opening { key, other, flags, .. }) = desk().map(|desk| desk.opening) else {
         return Reason::Unmanaged as u32;
     };
-    if !translate::join_held(other, key.proto, key.dport) {
+    let forwarded = flags & flag::FORWARD != 0;
+    if !forwarded && !translate::join_held(other, key.proto, key.dport) {
         return Reason::MappingRace as u32;
     }
     let code = with_room(frame);
-    if code != OPENED {
+    if code != OPENED && !forwarded {
         translate::release(other, key.proto, key.dport);
     }
     code
+}
+
+/// Opens the connection on the desk that came through a forward, which uses no mapping.
+#[inline(always)]
+pub fn through() -> u32 {
+    match vnet_remember() {
+        FOUND => forward::clash(),
+        code => code,
+    }
 }
 
 /// Opens the connection on the desk; where there is no room for it, some is made. (From outside
@@ -64,7 +80,16 @@ fn with_room(frame: &Frame) -> u32 {
 /// Opens a connection from outside to an inside endpoint, by its outside `port` on outside address
 /// number `outside`: [`OPENED`], or the end of its packet. `flags` say by what right.
 #[inline(always)]
-pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) -> u32 {
+pub fn inward(frame: &Frame, inside: (Ipv4, u16), outside: u8, flags: u8) -> u32 {
+    match prepare(frame, inside, outside, flags) {
+        OPENED => make(frame),
+        code => code,
+    }
+}
+
+/// Puts the opening of a connection from outside on the desk: [`OPENED`], or the end of its packet.
+#[inline(always)]
+pub fn prepare(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) -> u32 {
     let (Some(desk), Some(link)) = (desk(), maps::outside(outside)) else {
         return Reason::Unmanaged as u32;
     };
@@ -85,7 +110,7 @@ pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) 
         dport,
         addr: link,
         link: frame.device(),
-        port: 0,
+        port: packet.key.dport,
         ports: its_own,
         low: Range::NONE,
         outside,
@@ -93,11 +118,11 @@ pub fn inward(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8) 
         state,
         flags,
     };
-    make(frame)
+    OPENED
 }
 
-/// First it is counted for its host, then it gets its port, then its entries. One after the other and not one within the other: a chain of
-/// calls has 512 bytes of stack, and both are at the end of long ones.
+/// First it is counted for its host, then it gets its port, then its entries. One after the other
+/// and not one within the other: a chain of calls has 512 bytes of stack, and both are at the end of long ones.
 #[inline(always)]
 fn make(frame: &Frame) -> u32 {
     let counted = vnet_count(1);
@@ -105,9 +130,20 @@ fn make(frame: &Frame) -> u32 {
         return counted;
     }
     let acquired = vnet_acquire(frame.skb());
-    let code = if acquired == OPENED { vnet_remember() } else { acquired };
+    let code = if acquired == OPENED { remember() } else { acquired };
     if code != OPENED {
         vnet_count(0);
+    }
+    code
+}
+
+/// Writes both entries of what has got its port, or gives the port back.
+#[inline(always)]
+fn remember() -> u32 {
+    let code = vnet_remember();
+    let opening = desk().map(|desk| &desk.opening).filter(|_| code != OPENED);
+    if let Some(Opening { outside, key, port, .. }) = opening {
+        translate::release(*outside, key.proto, *port);
     }
     code
 }
@@ -150,6 +186,7 @@ extern "C" fn vnet_remember() -> u32 {
         return Reason::Unmanaged as u32;
     };
     let opening = &desk.opening;
+    let portless = pool::number(opening.outside, opening.key.proto).is_none();
     match flow::remember(opening, config.epoch) {
         Ok(()) => {
             if translate::by_address() {
@@ -157,14 +194,11 @@ extern "C" fn vnet_remember() -> u32 {
             }
             OPENED
         }
-        Err(refusal) => {
-            translate::release(opening.outside, opening.key.proto, opening.port);
-            match refusal {
-                // Without ports there is no telling whose the answers would be.
-                Refusal::Exists if Entry::find(&opening.key).is_none() => Reason::Protocol as u32,
-                Refusal::Exists => FOUND,
-                Refusal::Full => Reason::FlowsFull as u32,
-            }
+        // Without ports there is no telling whose the answers would be.
+        Err(Refusal::Exists) if portless && Entry::find(&opening.key).is_none() => {
+            Reason::Protocol as u32
         }
+        Err(Refusal::Exists) => FOUND,
+        Err(Refusal::Full) => Reason::FlowsFull as u32,
     }
 }

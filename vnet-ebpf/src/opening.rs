@@ -52,6 +52,14 @@ impl Opening {
         }
     }
 
+    /// Tuple of what the other end sends.
+    #[inline(always)]
+    #[must_use]
+    pub fn twin(&self) -> FlowKey {
+        let (saddr, daddr) = (self.daddr, self.addr);
+        FlowKey { saddr, daddr, sport: self.dport, dport: self.port, ..self.key }
+    }
+
     /// The address its mapping's owner talks to then.
     #[inline(always)]
     #[must_use]

@@ -12,6 +12,7 @@ use vnet_common::{
 
 use crate::{
     address::{self, Presence},
+    forward,
     kernel::{
         desk::desk,
         flows::Entry,
@@ -69,7 +70,10 @@ pub fn opening(
         // Blocks of more hosts than there are addresses for.
         return Err(Reason::PortsExhausted);
     }
-    let opening = with_address(key, number as u8, state, config)?;
+    let number = number as u8;
+    let uplink = maps::outside_link(number).ok_or(Reason::Unmanaged)?;
+    let number = forward::own_number(key, uplink).unwrap_or(number);
+    let opening = with_address(key, number, state, config)?;
     Ok(match block {
         Range::NONE => opening,
         ports => Opening { ports, low: Range::NONE, ..opening },

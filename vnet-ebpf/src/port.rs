@@ -24,6 +24,8 @@ pub struct Pool {
     pub rested: Set,
     /// Ports given back since.
     pub resting: Set,
+    /// Ports that forwards lead from.
+    pub reserved: Set,
     /// When `resting` last became `rested`, in seconds.
     pub rotated: Atomic64,
 }
@@ -85,6 +87,7 @@ impl From<&PortPool> for Pool {
             free: Set::from(&record.free),
             rested: Set::from(&record.rested),
             resting: Set::from(&record.resting),
+            reserved: Set::from(&record.reserved),
             rotated: Atomic64::new(record.rotated),
         }
     }
@@ -136,6 +139,23 @@ impl Set {
             self.close(word);
         }
         bits
+    }
+
+    /// Takes those of `bits` out of word number `word` that are in it, and returns them.
+    #[inline(always)]
+    pub fn take_bits(&self, word: usize, bits: u64) -> u64 {
+        let before = self.word(word).and(!bits);
+        if before != 0 && before & !bits == 0 {
+            self.close(word);
+        }
+        before & bits
+    }
+
+    /// What is in word number `word` at this moment.
+    #[inline(always)]
+    #[must_use]
+    pub fn bits(&self, word: usize) -> u64 {
+        self.word(word).load()
     }
 
     /// Tells the upper levels that a word is empty. Whoever fills it at the same time sets the
@@ -223,6 +243,29 @@ impl Pool {
     #[inline(always)]
     pub fn claim(&self, port: u16, unrested: bool) -> bool {
         self.free.claim(port) || unrested && (self.rested.claim(port) || self.resting.claim(port))
+    }
+
+    /// Reserves those of `bits` in word number `word` that nobody holds, and returns which of them
+    /// are reserved then.
+    #[inline(always)]
+    pub fn reserve_word(&self, word: usize, bits: u64) -> u64 {
+        // Ports move from resting to rested to free: in this order none slips through.
+        for set in [&self.resting, &self.rested, &self.free] {
+            let taken = set.take_bits(word, bits);
+            if taken != 0 {
+                self.reserved.add_word(word, taken);
+            }
+        }
+        self.reserved.bits(word) & bits
+    }
+
+    /// Lets those of `bits` in word number `word` that are reserved rest.
+    #[inline(always)]
+    pub fn unreserve_word(&self, word: usize, bits: u64) {
+        let taken = self.reserved.take_bits(word, bits);
+        if taken != 0 {
+            self.resting.add_word(word, taken);
+        }
     }
 
     /// Whether the sets were last moved on at least `rest` seconds before `now`; if so, notes `now`.

@@ -9,7 +9,7 @@ use vnet_common::{
 };
 
 use crate::{
-    flow, host,
+    flow, forward, host,
     kernel::{
         self, clock,
         desk::desk,
@@ -71,9 +71,7 @@ fn make(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
             Ok(true)
         }
         Err(refusal) => {
-            if let Some(pool) = ports::pool(number) {
-                pool.free.add(port);
-            }
+            forward::put_back(opening.outside, opening.key.proto, port);
             match refusal {
                 Refusal::Exists => Ok(false),
                 Refusal::Full => Err(Reason::FlowsFull),
@@ -110,8 +108,16 @@ pub fn join_held(outside: u8, proto: u8, port: u16) -> bool {
 /// Gives back one use; with the last one the mapping ends and the port rests.
 #[inline(always)]
 pub fn release(outside: u8, proto: u8, port: u16) {
-    let Some(number) = pool::number(outside, proto) else { return };
-    let Some(slot) = Slot::find(number, port) else { return };
+    vnet_release(outside.into(), proto.into(), port.into());
+}
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_release(outside: u32, proto: u32, port: u32) -> u32 {
+    let (outside, proto, port) = (outside as u8, proto as u8, port as u16);
+    let Some(number) = pool::number(outside, proto) else { return 0 };
+    let Some(slot) = Slot::find(number, port) else { return 0 };
     let ((addr, inside), flags) = (slot.holder(), slot.flags());
     if slot.leave() {
         host::give_back(addr, What::Mappings, flags);
@@ -119,22 +125,25 @@ pub fn release(outside: u8, proto: u8, port: u16) {
         if mapping(&endpoint).is_some_and(|mapping| mapping.port == port) {
             remove_mapping(&endpoint);
         }
-        if let Some(pool) = ports::pool(number) {
-            pool.resting.add(port);
-        }
+        forward::put_back(outside, proto, port);
     }
+    0
 }
 
-/// Ends a connection: removes both entries and gives back its use of the mapping. Not inlined, as
+/// Ends a connection: removes both entries and gives back its use of the mapping, if it has one:
+/// who comes through a forward uses none. Not inlined, as
 /// all that is off the steady path.
 #[inline(never)]
 pub fn end(key: &FlowKey, entry: Entry) {
     let (outside, target, flags) = (entry.outside(), entry.target(), entry.flags());
     let other = Entry::find(&entry.twin(key.proto)).map_or(outside, |twin| twin.outside());
+    let (forwarded, hairpin) = (entry.forwarded(), entry.hairpin());
     if flow::forget(key, &entry.twin(key.proto)) {
-        release(outside, key.proto, target.sport);
+        if !forwarded || hairpin {
+            release(outside, key.proto, target.sport);
+        }
         host::give_back(key.saddr, What::Flows, flags);
-        if entry.hairpin() {
+        if hairpin && !forwarded {
             release(other, key.proto, key.dport);
         }
         if by_address() {
@@ -158,6 +167,9 @@ fn choose(frame: &mut Frame, number: u32) -> Option<u16> {
     let own = desk.opening.key.sport;
     if desk.opening.by_host() && pool.claim(own, true) {
         return Some(own);
+    }
+    if let Some(port) = forward::own_port(&desk.opening).filter(|port| pool.reserved.claim(*port)) {
+        return Some(port);
     }
     desk.search = Search { number, ..Search::START };
     kernel::repeat(TRIES, look, frame);
@@ -257,7 +269,7 @@ extern "C" fn look(_turn: u64, frame: &mut Frame) -> i64 {
         },
     };
     if claimed && is_sockets(frame, opening, port) {
-        pool.resting.add(port);
+        forward::put_back(opening.outside, opening.key.proto, port);
     } else if claimed {
         (search.port, search.found) = (port, 1);
         return 1;

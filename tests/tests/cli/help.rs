@@ -13,6 +13,7 @@ const COMMANDS: [&str; 11] = [
     "detach",
     "status",
     "flows",
+    "forward",
     "mappings",
     "blocks",
     "counters",

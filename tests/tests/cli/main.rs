@@ -8,6 +8,7 @@ mod attach;
 mod bpffs;
 mod detach;
 mod foreign;
+mod forward;
 mod help;
 mod hooked;
 mod in_place;

@@ -14,6 +14,7 @@ mod error_in;
 mod error_out;
 mod exclusion;
 mod filtering;
+mod forward;
 mod fragment;
 mod fragment_refused;
 mod host;

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use vnet_common::account::{Reason, Verdict};
+use vnet_common::flow::proto;
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
 use vnet_tests::datapath::{Datapath, Hook, OUTSIDE, frame6};
@@ -11,6 +12,7 @@ use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
 use vnet_tests::test_run::Context;
 
 use crate::address::readdress;
+use crate::forward::forward;
 use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 
@@ -112,6 +114,10 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             let context = Context { ifindex: datapath.inside.index, ..datapath.own() };
             Some(Try { context, ..out(datapath, &datagram())? })
         }
+        Reason::ForwardStray => {
+            datapath.forward(proto::TCP, &[forward(80, 80)]);
+            back(datapath, &Packet::tcp(SERVER, outside(80), TcpFlags::ACK))
+        }
         Reason::Hairpin => {
             datapath.role(datapath.inside.index, role::INSIDE);
             let sent = datapath.out(&datagram(), Reason::NatOut);
@@ -159,7 +165,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::IcmpSent
         | Reason::FragmentTiny
         | Reason::FragmentOverlap
-        | Reason::Evicted => None,
+        | Reason::Evicted
+        | Reason::ForwardClash => None,
     }
 }
 
@@ -251,12 +258,18 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             *frame.last_mut().expect("it is not empty") ^= 1;
             Some(Try { frame, ..back(datapath, &left)? })
         }
+        Reason::ForwardClash => {
+            datapath.forward(proto::UDP, &[forward(80, 8080), forward(81, 8080)]);
+            datapath.back(&Packet::udp(SERVER, outside(80)), Reason::NatIn);
+            back(datapath, &Packet::udp(SERVER, outside(81)))
+        }
         Reason::NptOut
         | Reason::NptIn
         | Reason::NptHairpin
         | Reason::HairpinLost
         | Reason::Hairpin
         | Reason::HairpinOut
+        | Reason::ForwardStray
         | Reason::Rewrite
         | Reason::Moved
         | Reason::NatOut

@@ -59,6 +59,14 @@ pub enum Error {
     /// The expiry timer did not start.
     #[error("the expiry clock does not start: {0}; the kernel needs bpf_timer (Linux 5.15)")]
     Clock(io::Error),
+    /// An order to the datapath failed.
+    #[error("the datapath does not carry out order {what}: {source}")]
+    Order {
+        /// Its number.
+        what: u32,
+        /// Why not.
+        source: io::Error,
+    },
     /// A map cannot be used.
     #[error("cannot {doing} map '{map}': {source}")]
     Map {
@@ -116,6 +124,7 @@ impl Error {
             | Self::Missing(_)
             | Self::UnknownMap(_)
             | Self::Map { .. }
+            | Self::Order { .. }
             | Self::Hook { .. } => Exit::Unexpected,
         }
     }

@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
 use tracing::debug;
+use vnet_common::forward::Order;
 use vnet_common::policy::Config;
 use vnet_common::translate::pool;
 
@@ -22,6 +23,8 @@ const SPARE_TICKETS: u32 = 1024;
 const EMBRYONIC_MAX: u32 = 65_536;
 /// The program that arms the expiry timer.
 const CLOCK: &str = "vnet_clock";
+/// The program that carries out orders about ports.
+const PORTS: &str = "vnet_ports";
 
 /// What the maps are made for.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +87,16 @@ impl Loaded {
         let tag_in = self.load_program(program_name(Hook::In))?;
         let tag_out = self.load_program(program_name(Hook::Out))?;
         self.load_program(CLOCK)?;
+        self.load_orders()?;
         Ok(Programs { tag_in, tag_out })
+    }
+
+    /// Has the verifier check the program that carries out orders.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn load_orders(&mut self) -> Result<(), Error> {
+        self.load_program(PORTS).map(drop)
     }
 
     fn load_program(&mut self, name: &'static str) -> Result<u64, Error> {
@@ -102,14 +114,34 @@ impl Loaded {
     /// # Errors
     /// When the kernel has no timers.
     pub fn start_clock(&mut self) -> Result<(), Error> {
-        let frame = [0; 64];
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        let run = self.program(CLOCK)?.test_run(options);
-        let run = run.map_err(|source| Error::Program { program: CLOCK, source: source.into() })?;
-        match run.return_value.cast_signed() {
-            0 => Ok(()),
-            code => Err(Error::Clock(io::Error::from_raw_os_error(code.wrapping_neg()))),
-        }
+        self.run_once(CLOCK, &[0; 64])?.map(drop).map_err(Error::Clock)
+    }
+
+    /// Has the datapath carry out an order, and returns what it answers.
+    ///
+    /// # Errors
+    /// When it makes no sense to it.
+    pub fn order(&mut self, order: &Order) -> Result<u32, Error> {
+        let Order { what, pool, first, last, saddr, daddr, sport, dport, proto } = *order;
+        let mut bytes = Vec::with_capacity(size_of::<Order>());
+        bytes.extend([what, pool].map(u32::to_ne_bytes).concat());
+        bytes.extend([first, last].map(u16::to_ne_bytes).concat());
+        bytes.extend([saddr, daddr].concat());
+        bytes.extend([sport, dport].map(u16::to_ne_bytes).concat());
+        bytes.extend(proto.to_ne_bytes());
+        self.run_once(PORTS, &bytes)?.map_err(|source| Error::Order { what, source })
+    }
+
+    /// Runs a program on these bytes; what it returns is a negative errno or an answer.
+    fn run_once(&mut self, name: &'static str, bytes: &[u8]) -> Result<io::Result<u32>, Error> {
+        let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
+        let run = self.program(name)?.test_run(options);
+        let run = run.map_err(|source| Error::Program { program: name, source: source.into() })?;
+        let code = run.return_value.cast_signed();
+        Ok(match u32::try_from(code) {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(io::Error::from_raw_os_error(code.wrapping_neg())),
+        })
     }
 
     /// A program of the object.

@@ -268,7 +268,7 @@ fn key6(net: Ipv6Net) -> Key<Ipv6> {
 }
 
 /// Removing what is not there is no error: a removal that was cut short is repeated.
-fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error> {
+pub(super) fn absent_is_fine(map: &str, removed: Result<(), MapError>) -> Result<(), Error> {
     let removed = removed.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) });
     removed.map_err(|source| Error::map("write", map, source))
 }

@@ -183,7 +183,7 @@ fn differences(changes: &[Change]) -> String {
     changes.iter().map(line).collect()
 }
 
-fn listed(steps: &[String]) -> String {
+pub(super) fn listed(steps: &[String]) -> String {
     let lines = steps.iter().enumerate().map(|(at, step)| format!("{:>3}  {step}\n", at + 1));
     lines.chain([format!("{} steps, none of them executed\n", steps.len())]).collect()
 }

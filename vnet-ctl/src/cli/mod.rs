@@ -7,6 +7,7 @@ mod counters;
 mod detach;
 mod doctor;
 mod flows;
+mod forward;
 mod log;
 mod man;
 mod mappings;
@@ -33,6 +34,8 @@ Examples:
   vnetctl status                   what is attached, and whether it is well
   vnetctl flows --top 10           the ten busiest connections
   vnetctl counters                 what happened to packets, by reason
+  vnetctl forward add tcp 80 10.0.0.2
+                                   port 80 of the outside address leads to 10.0.0.2
   vnetctl detach eth0              everything back as it was";
 
 /// vnet: NAT in the kernel's fast path, by eBPF. Nothing runs in the background: programs and
@@ -57,6 +60,7 @@ enum Command {
     Detach(detach::Args),
     Status(status::Args),
     Flows(flows::Args),
+    Forward(forward::Args),
     Mappings(mappings::Args),
     Counters(counters::Args),
     Blocks(blocks::Args),
@@ -90,6 +94,7 @@ async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
         Command::Detach(args) => detach::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Flows(args) => flows::run(args, output).await,
+        Command::Forward(args) => forward::run(args, output).await,
         Command::Mappings(args) => mappings::run(args, output).await,
         Command::Counters(args) => counters::run(args, output).await,
         Command::Blocks(args) => blocks::run(args, output).await,

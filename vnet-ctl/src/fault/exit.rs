@@ -24,6 +24,7 @@ impl Fault {
             | Self::BlocksAndLowPorts
             | Self::Word { .. }
             | Self::DetachWhat => Exit::Usage,
+            Self::Forward(fault) => fault.exit(),
             Self::Permission { .. } => Exit::Permission,
             Self::NoDevice { .. } => Exit::NoDevice,
             Self::NoAddress(_)

@@ -3,10 +3,13 @@
 //! A command collects every fault it can find before it touches anything, and reports them all.
 
 mod exit;
+mod forward;
 
 use std::net::Ipv4Addr;
 
 use thiserror::Error;
+
+pub use forward::ForwardFault;
 
 /// A reason why a wish is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -271,6 +274,9 @@ pub enum Fault {
     /// Nothing is attached in this namespace.
     #[error("nothing is attached in this network namespace; `vnetctl status` lists all instances")]
     Nothing,
+    /// Something about a forward.
+    #[error(transparent)]
+    Forward(#[from] ForwardFault),
     /// Neither a device nor `--all`.
     #[error("name the uplink to detach, or say --all")]
     DetachWhat,

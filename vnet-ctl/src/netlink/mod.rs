@@ -2,6 +2,7 @@
 
 mod change;
 mod observe;
+mod route;
 
 use rtnetlink::Handle;
 use thiserror::Error;

@@ -2,8 +2,9 @@
 
 use vnet_common::policy::{Config, Outside, Sysctl, link_flag};
 
+use super::forward;
 use super::remove::{clsact_goes, link_of};
-use super::step::{Plan, Step};
+use super::step::{Grip, Plan, Step};
 use crate::spec::Hook;
 use crate::state::{Host, IP_FORWARD, Instance, Running, Way};
 
@@ -27,13 +28,15 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
     programs(&mut plan, wanted, before);
     hooks(&mut plan, wanted, before, host);
     // Nobody from inside is forwarded before there is somebody to translate.
-    forward(&mut plan, wanted, before, host);
+    let_forward(&mut plan, wanted, before, host);
     drop_rest(&mut plan, wanted, before, host);
+    forward::change(&mut plan, &wanted.forwarding, &before.forwarding, |_| Grip::Loose);
     if found.is_some() && (!plan.steps.is_empty() || !same_config(&wanted.config, &before.config)) {
         // Last: the datapath sees the new epoch only when everything it stands for is there.
         let config = Config { epoch: before.config.epoch.wrapping_add(1), ..wanted.config };
         plan.push(Step::WriteConfig(config), Step::WriteConfig(before.config));
     }
+    forward::settle(&mut plan, &wanted.forwarding, &before.forwarding);
     plan
 }
 
@@ -91,7 +94,7 @@ fn remember(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     }
 }
 
-fn forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
+fn let_forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
     if host.sysctls.get(IP_FORWARD) != Some(&0) {
         return;
     }

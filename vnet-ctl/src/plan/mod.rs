@@ -5,14 +5,16 @@
 //! empty, and a process that dies between two steps leaves what the next plan repairs.
 
 mod build;
+mod forward;
 mod remove;
 mod simulate;
 mod step;
 
 pub use build::build;
+pub use forward::forward;
 pub use remove::remove;
 pub use simulate::World;
-pub use step::{Plan, Planned, Step};
+pub use step::{Entry, Grip, Plan, Planned, Step};
 
 #[cfg(test)]
 mod tests;

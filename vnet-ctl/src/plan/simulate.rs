@@ -3,9 +3,11 @@
 
 use vnet_common::policy::{Outside, Sysctl};
 
-use super::step::{Plan, Step};
+use super::step::{Entry, Plan, Step};
 use crate::spec;
-use crate::state::{Filter, Host, IP_FORWARD, Instance, Programs, Running, Way, conf_device};
+use crate::state::{
+    Filter, Forwarding, Host, IP_FORWARD, Instance, Programs, Running, Way, conf_device, without,
+};
 
 /// One namespace and one instance in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,11 @@ impl World {
             | Step::DropPrefix6(_)
             | Step::PutLink(..)
             | Step::DropLink(_)
+            | Step::NoteRule(_)
+            | Step::ForgetRule(_)
+            | Step::SetForwards(_)
+            | Step::TakePorts(..)
+            | Step::GivePorts(_)
             | Step::WriteConfig(_)
             | Step::RememberSysctl(..)
             | Step::ForgetSysctl(_)
@@ -79,6 +86,20 @@ impl World {
             Step::DropPrefix6(net) => _ = instance.prefixes6.remove(net),
             Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
             Step::DropLink(index) => _ = instance.links.remove(index),
+            Step::NoteRule(rule) => {
+                instance.forwarding.rules.insert(rule.forward.id, *rule);
+                rules_changed(instance);
+            }
+            Step::ForgetRule(id) => {
+                instance.forwarding.rules.remove(id);
+                rules_changed(instance);
+            }
+            Step::SetForwards(entries) => set_forwards(instance, entries),
+            Step::TakePorts(ports, _) => instance.forwarding.reserved.push(*ports),
+            Step::GivePorts(ports) => {
+                let left = without(&instance.forwarding.reserved, &[*ports]);
+                instance.forwarding.reserved = left;
+            }
             Step::WriteConfig(config) => instance.config = *config,
             Step::RememberSysctl(name, sysctl) => remember(instance, name, *sysctl),
             Step::ForgetSysctl(name) => _ = instance.sysctls.remove(name),
@@ -133,6 +154,21 @@ impl World {
             }
         }
     }
+}
+
+fn set_forwards(instance: &mut Instance, entries: &[Entry]) {
+    for Entry { table, span, after, .. } in entries {
+        match after {
+            Some(after) => _ = instance.forwarding.entries.insert((*table, *span), *after),
+            None => _ = instance.forwarding.entries.remove(&(*table, *span)),
+        }
+    }
+}
+
+/// Which ports rules cover follows from them.
+fn rules_changed(instance: &mut Instance) {
+    let rules = instance.forwarding.rules.clone();
+    instance.forwarding.covered = Forwarding::of(rules, &instance.outsides).covered;
 }
 
 fn remember(instance: &mut Instance, name: &str, sysctl: Sysctl) {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use vnet_common::forward::{Forward, Rule, rule_state};
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, role, source};
 use vnet_common::prefix6::{Prefix6, side};
 
 use crate::spec::{self, Hook};
-use crate::state::{Way, read_name};
+use crate::state::{PoolPorts, Span, Table, Way, Words as _, read_name};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,16 @@ pub enum Step {
     PutLink(u32, Link),
     /// Remove an entry of `links`.
     DropLink(u32),
+    /// Write an entry of `rules`.
+    NoteRule(Rule),
+    /// Remove an entry of `rules`.
+    ForgetRule(u32),
+    /// Change entries of `forwards` and `forwarded`.
+    SetForwards(Vec<Entry>),
+    /// Take ports out of their pool, for a forward.
+    TakePorts(PoolPorts, Grip),
+    /// Give ports back that were taken.
+    GivePorts(PoolPorts),
     /// Write `config`.
     WriteConfig(Config),
     /// Remember what a sysctl was.
@@ -69,6 +80,30 @@ pub enum Step {
     RemoveDirectory,
 }
 
+/// One change of `forwards` or `forwarded`: what it was, and what it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which of them.
+    pub table: Table,
+    /// The key.
+    pub span: Span,
+    /// The value before.
+    pub before: Option<Forward>,
+    /// The value after.
+    pub after: Option<Forward>,
+}
+
+/// What becomes of whoever holds a port that a forward takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grip {
+    /// They keep it until they end; the forward has it from others' point of view.
+    Loose,
+    /// They keep it, and the forward is refused. The rule says who may: its own target.
+    Firm(u32),
+    /// Their connections end. The rule says whose do not: its own target's.
+    Force(u32),
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,6 +125,18 @@ impl fmt::Display for Step {
             Self::DropPrefix6(net) => write!(f, "prefixes6: drop {net}"),
             Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
             Self::DropLink(index) => write!(f, "links: drop {index}"),
+            Self::NoteRule(rule) => write!(f, "rules: {}", RuleWords(rule)),
+            Self::ForgetRule(id) => write!(f, "rules: drop {id}"),
+            Self::SetForwards(entries) => {
+                write!(f, "forwards: {} prefixes, {}", entries.len(), tables(entries))
+            }
+            Self::TakePorts(PoolPorts { pool, ports }, grip) => {
+                let force = if let Grip::Force(_) = grip { ", by force" } else { "" };
+                write!(f, "take ports {ports} out of pool {pool}{force}")
+            }
+            Self::GivePorts(PoolPorts { pool, ports }) => {
+                write!(f, "give ports {ports} back to pool {pool}")
+            }
             Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),
             Self::RememberSysctl(name, sysctl) => {
                 write!(f, "remember that {name} was {}", sysctl.before)
@@ -143,6 +190,28 @@ impl fmt::Display for LinkWords<'_> {
             write!(f, ", inside hosts come in by it")?;
         }
         Ok(())
+    }
+}
+
+/// How many of the changes are in which table.
+fn tables(entries: &[Entry]) -> String {
+    let count = |table| entries.iter().filter(|entry| entry.table == table).count();
+    let words = Table::ALL.map(|table| format!("{} in {}", count(table), table.name()));
+    words.join(", ")
+}
+
+struct RuleWords<'a>(&'a Rule);
+
+impl fmt::Display for RuleWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rule) = self;
+        let state = match rule.state {
+            rule_state::COMING => "begin",
+            rule_state::GOING => "end",
+            _ => "keep",
+        };
+        let (name, proto, ports) = (rule.name(), rule.protocol(), rule.ports());
+        write!(f, "{state} {} '{name}', {proto} {ports} to {}", rule.forward.id, rule.target())
     }
 }
 

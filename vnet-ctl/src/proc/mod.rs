@@ -1,5 +1,6 @@
-//! What `/proc` tells and takes: sysctls, namespaces, capabilities.
+//! What `/proc` tells and takes: sysctls, namespaces, sockets, capabilities.
 
 pub mod namespace;
 pub mod privilege;
+pub mod sockets;
 pub mod sysctl;

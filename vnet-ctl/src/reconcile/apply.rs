@@ -4,10 +4,11 @@ use tracing::debug;
 use vnet_common::policy::Config;
 
 use super::error::Error;
+use super::ports::Hands;
 use super::trap::Trap;
 use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes};
 use crate::netlink::Netlink;
-use crate::plan::{Plan, Step};
+use crate::plan::{Entry, Plan, Step};
 use crate::proc::sysctl::Sysctls;
 use crate::spec;
 use crate::state::{Change, Host, Way};
@@ -36,6 +37,7 @@ pub(super) struct Executor<'a> {
     pins: Pins,
     sysctls: Sysctls,
     former: Option<Former>,
+    ports: Hands,
     undoing: bool,
 }
 
@@ -47,6 +49,7 @@ impl<'a> Executor<'a> {
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
             former: None,
+            ports: Hands::default(),
             undoing: false,
         }
     }
@@ -99,6 +102,15 @@ impl<'a> Executor<'a> {
             Step::DropPrefix6(net) => maps.drop_prefix6(*net)?,
             Step::PutLink(index, link) => maps.put_link(*index, link)?,
             Step::DropLink(index) => maps.drop_link(*index)?,
+            Step::NoteRule(rule) => maps.put_rule(rule)?,
+            Step::ForgetRule(id) => maps.drop_rule(*id)?,
+            Step::SetForwards(entries) => {
+                for Entry { table, span, after, .. } in entries {
+                    maps.set_forward(*table, span, after.as_ref())?;
+                }
+            }
+            Step::TakePorts(ports, grip) => self.ports.take(&self.pins, *ports, *grip)?,
+            Step::GivePorts(ports) => self.ports.give(&self.pins, *ports)?,
             Step::WriteConfig(config) => maps.write_config(config)?,
             Step::RememberSysctl(name, sysctl) => maps.put_sysctl(name, sysctl)?,
             Step::HandSysctl(name, sysctl, heir) => {
@@ -159,5 +171,8 @@ impl<'a> Executor<'a> {
 
 /// Whether a step makes more than one thing, so that it can fail half-way.
 const fn makes_many(step: &Step) -> bool {
-    matches!(step, Step::MakeMaps(_) | Step::LoadPrograms(_) | Step::FillPools)
+    matches!(
+        step,
+        Step::MakeMaps(_) | Step::LoadPrograms(_) | Step::FillPools | Step::SetForwards(_)
+    )
 }

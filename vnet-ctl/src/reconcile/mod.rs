@@ -4,11 +4,14 @@ mod apply;
 mod attach;
 mod detach;
 mod error;
+mod forward;
 mod observe;
+mod ports;
 mod trap;
 
 pub use apply::Report;
 pub use attach::attach;
 pub use detach::{Target, detach};
 pub use error::Error;
+pub use forward::{add_forward, delete_forward};
 pub use observe::{Scope, Seen, observe};

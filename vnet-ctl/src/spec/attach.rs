@@ -367,7 +367,8 @@ mod tests {
             log_level: bad("loud"),
         })
         .unwrap_err();
-        // Blocks want prefixes only, and no low ports: two more than there are words.        assert_eq!(faults.len(), 24, "{faults:#?}");
+        // Blocks want prefixes only, and no low ports: two more than there are words.
+        assert_eq!(faults.len(), 24, "{faults:#?}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Level {
 }
 
 /// First and last port that may be handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Ports {
     /// First port.
     pub min: u16,
@@ -88,6 +88,25 @@ impl Ports {
             (Ok(min), Ok(max)) if 1 <= min && min <= max => Ok(Self { min, max }),
             _ => Err(Fault::Ports(typed.to_owned())),
         }
+    }
+
+    /// How many ports.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        u32::from(self.max) - u32::from(self.min) + 1
+    }
+
+    /// Whether a port is in it.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.min <= port && port <= self.max
+    }
+
+    /// The ports in both, if there are any.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<Self> {
+        let both = Self { min: self.min.max(other.min), max: self.max.min(other.max) };
+        (both.min <= both.max).then_some(both)
     }
 
     /// Whether a port is in both.
@@ -155,6 +174,9 @@ impl Filtering {
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max {
+            return write!(f, "{}", self.min);
+        }
         write!(f, "{}-{}", self.min, self.max)
     }
 }

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role};
 use vnet_common::prefix6::Prefix6;
 
+use super::forward::Forwarding;
 use crate::spec::{self, Hook, Ports};
 
 /// Tags of the two programs: what the kernel makes of their instructions.
@@ -48,6 +49,8 @@ pub struct Instance {
     pub prefixes6: BTreeMap<Ipv6Net, Prefix6>,
     /// `sysctls`.
     pub sysctls: BTreeMap<String, Sysctl>,
+    /// Forwards.
+    pub forwarding: Forwarding,
     /// The pinned programs.
     pub programs: Option<Programs>,
     /// Hooks that are ours.
@@ -69,6 +72,7 @@ impl Instance {
             exclusions: BTreeSet::new(),
             prefixes6: BTreeMap::new(),
             sysctls: BTreeMap::new(),
+            forwarding: Forwarding::default(),
             programs: None,
             hooks: BTreeMap::new(),
             ids: BTreeSet::new(),
@@ -91,6 +95,19 @@ impl Instance {
     pub fn addresses_of(&self, index: u32) -> impl Iterator<Item = (u32, Ipv4Addr)> {
         let own = self.outsides.iter().filter(move |(_, outside)| outside.link == index);
         own.map(|(number, outside)| (*number, Ipv4Addr::from(outside.addr)))
+    }
+
+    /// What is known of an address: the longest prefix that has it.
+    #[must_use]
+    pub fn source(&self, address: Ipv4Addr) -> Option<&Source> {
+        let with = self.sources.iter().filter(|(net, _)| net.contains(&address));
+        with.max_by_key(|(net, _)| net.prefix_len()).map(|(_, source)| source)
+    }
+
+    /// Whether whoever is behind this device is inside.
+    #[must_use]
+    pub fn is_inside(&self, index: u32) -> bool {
+        self.links.get(&index).is_some_and(|link| link.roles & role::INSIDE != 0)
     }
 
     /// The ports it hands out.

@@ -4,23 +4,30 @@
 mod block;
 mod change;
 mod check;
+mod forward;
 mod host;
 mod inside;
 mod instance;
 mod life;
 mod outside;
 mod prefix6;
+mod socket;
 mod wanted;
 mod way;
 
 pub use block::{Place, Places};
 pub use change::{Change, changes};
 pub use check::{check, elsewhere, foreign};
+pub use forward::{
+    Entries, Forwarding, Holder, PoolPorts, RULES_MAX, Span, Table, Target, Words, clashes, ranges,
+    resolved, spans, without,
+};
 pub use host::{Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, Tc, TcxProgram, conf_device};
 pub use inside::{hooked, left_out, touched};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;
 pub use prefix6::ipv6_notes;
+pub use socket::Socket;
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};
 pub use way::Way;
 

@@ -10,6 +10,7 @@ use vnet_common::policy::{
 };
 
 use super::block::{numbers, too_few_blocks};
+use super::forward::Forwarding;
 use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
 use super::inside::hooked;
 use super::inside::nets;
@@ -48,6 +49,8 @@ pub fn wanted(
     if !faults.is_empty() {
         return Err(faults);
     }
+    let rules = found.map(|found| found.forwarding.staying()).unwrap_or_default();
+    let forwarding = Forwarding::of(rules, &outsides);
     let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
     Ok(Instance {
         name: wish.instance.clone(),
@@ -59,6 +62,7 @@ pub fn wanted(
         sources,
         exclusions: wish.exclude.clone(),
         sysctls: sysctls(host, found),
+        forwarding,
         programs,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
     })

@@ -7,6 +7,8 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
+use vnet_common::flow::FlowKey;
+
 use super::sum::Sum;
 use crate::{
     answer::Answer, opening::Opening, packet::Packet, packet6::Packet6, translate::Search,
@@ -23,6 +25,8 @@ pub struct Desk {
     pub moved: u32,
     /// The connection it is about to open.
     pub opening: Opening,
+    /// Tuple of the flow that is looked at anew.
+    pub reviewed: FlowKey,
     /// The search for its port.
     pub search: Search,
     /// The sum of its bytes.

@@ -133,6 +133,26 @@ impl Entry {
         if get!(self, direction) == Direction::Out as u8 { Direction::Out } else { Direction::In }
     }
 
+    /// Whether the connection was opened through a forward.
+    #[inline(always)]
+    #[must_use]
+    pub fn forwarded(&self) -> bool {
+        get!(self, flags) & flag::FORWARD != 0
+    }
+
+    /// The epoch under which the connection was last looked at anew.
+    #[inline(always)]
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        get!(self, epoch)
+    }
+
+    /// Notes that the connection was looked at under this epoch.
+    #[inline(always)]
+    pub fn set_epoch(&self, epoch: u32) {
+        set!(self, epoch, epoch);
+    }
+
     /// The connection's state.
     #[inline(always)]
     #[must_use]

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod desk;
 pub mod fib;
 pub mod flows;
+pub mod forwards;
 pub mod fragments;
 pub mod frame;
 pub mod hosts;

@@ -12,15 +12,17 @@ use super::frame::Frame;
 const THIS_NAMESPACE: u64 = u64::MAX;
 /// State of a UDP socket that has been connected (the kernel reuses TCP's number).
 const CONNECTED: u32 = 1;
+/// State of a TCP socket that listens.
+const LISTENING: u32 = 10;
 
 /// What kind of socket answers to a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Socket {
     /// None.
     None,
-    /// A TCP socket, or a UDP socket that is open to all.
+    /// A TCP socket that listens, or a UDP socket that is open to all.
     Bound,
-    /// A UDP socket that is connected to this very peer.
+    /// A socket that is connected to this very peer.
     Connected,
 }
 
@@ -55,9 +57,10 @@ fn tcp(frame: &Frame, tuple: &mut Tuple) -> Socket {
         if socket.is_null() {
             return Socket::None;
         }
+        let state = (*socket).state;
         bpf_sk_release(socket.cast());
+        if state == LISTENING { Socket::Bound } else { Socket::Connected }
     }
-    Socket::Bound
 }
 
 #[inline(always)]
