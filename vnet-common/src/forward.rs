@@ -58,8 +58,8 @@ pub struct Forward {
     pub last: u16,
     /// First inside port.
     pub inside_first: u16,
-    /// Bits of [`forward_flag`].
-    pub flags: u16,
+    /// Always zero.
+    pub reserved: u16,
     /// Number of its rule.
     pub id: u32,
 }
@@ -79,12 +79,6 @@ impl Forward {
     pub fn outward(&self, port: u16) -> u16 {
         port.wrapping_sub(self.inside_first).wrapping_add(self.first)
     }
-}
-
-/// Bits of [`Forward::flags`].
-pub mod forward_flag {
-    /// Sockets of this host that connect to this port of a local address reach the target, too.
-    pub const LOCAL: u16 = 1;
 }
 
 /// What was asked for: the value of `rules`, keyed by its number.

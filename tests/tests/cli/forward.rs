@@ -45,7 +45,7 @@ fn a_forward_comes_is_shown_and_goes() {
     let scene = attached(Lab::plan());
     assert!(scene.forwards().is_empty());
     scene.lab.vnetctl(&words("list")).ok().says("no forwards");
-    let made = scene.forward("add tcp 8000-8999 10.0.0.2:1000-1999 --no-local");
+    let made = scene.forward("add tcp 8000-8999 10.0.0.2:1000-1999");
     assert_eq!((&made["id"], &made["name"]), (&1.into(), &"tcp-8000-8999".into()), "{made}");
     assert_eq!(made["changed"], true);
     let rows = scene.forwards();
@@ -53,7 +53,7 @@ fn a_forward_comes_is_shown_and_goes() {
         "instance": scene.lab.instance(), "id": 1, "name": "tcp-8000-8999", "proto": "tcp",
         "outside": OUTSIDE, "follows": true, "ports": {"min": 8000, "max": 8999},
         "inside": "10.0.0.2", "inside_ports": {"min": 1000, "max": 1999},
-        "local": false, "settled": true, "flows": 0,
+        "settled": true, "flows": 0,
     });
     assert_eq!(rows, [expected]);
     let text = scene.lab.vnetctl(&words("list")).ok();
@@ -171,8 +171,7 @@ fn a_port_of_a_listening_socket_is_refused_by_its_name() {
     scene.forward("del 53");
     drop(socket);
     let _loopback = scene.lab.router.listen("127.0.0.1:5432");
-    refused("add tcp 5432 10.0.0.2", "--no-local");
-    scene.forward("add tcp 5432 10.0.0.2 --no-local");
+    scene.forward("add tcp 5432 10.0.0.2");
     let _elsewhere = scene.lab.router.listen("10.0.0.1:5433");
     scene.forward("add tcp 5433 10.0.0.2");
     scene.detach();

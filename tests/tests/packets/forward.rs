@@ -18,7 +18,7 @@ pub(crate) fn forward(port: u16, inside_port: u16) -> Forward {
 /// A forward of a range to the client.
 fn range(first: u16, last: u16, inside_first: u16) -> Forward {
     let inside = CLIENT.ip().octets();
-    Forward { outside: 0, inside, first, last, inside_first, flags: 0, id: u32::from(first) }
+    Forward { outside: 0, inside, first, last, inside_first, reserved: 0, id: u32::from(first) }
 }
 
 fn with(forwards: &[Forward]) -> Datapath {

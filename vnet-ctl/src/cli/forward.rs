@@ -78,9 +78,6 @@ struct Add {
     /// This instance [default: the only one of this network namespace]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// Leave connections of this host's own processes alone
-    #[arg(long)]
-    no_local: bool,
     /// End connections from inside that use the ports already
     #[arg(long)]
     force: bool,
@@ -135,7 +132,6 @@ async fn add(args: &Add, output: &Output) -> Result<Exit, Error> {
         address: args.address.clone(),
         instance: args.instance.clone(),
         name: args.name.clone(),
-        no_local: args.no_local,
         force: args.force,
     };
     let wish = ForwardWish::parse(&words).map_err(Error::Faults)?;
@@ -199,14 +195,13 @@ async fn list(args: &List, output: &Output) -> Result<Exit, Error> {
 /// Which column names the instance.
 const INSTANCE: usize = 0;
 
-const COLUMNS: [(&str, Align); 8] = [
+const COLUMNS: [(&str, Align); 7] = [
     ("instance", Align::Left),
     ("id", Align::Right),
     ("name", Align::Left),
     ("proto", Align::Left),
     ("outside", Align::Left),
     ("inside", Align::Left),
-    ("this host too", Align::Left),
     ("flows", Align::Right),
 ];
 
@@ -226,7 +221,6 @@ fn text(rows: &[ForwardRow]) -> String {
             row.proto.to_string(),
             at(row.outside.map(|address| address.to_string()), row.ports),
             at(Some(row.inside.to_string()), row.inside_ports),
-            if row.local { "yes" } else { "no" }.to_owned(),
             row.flows.to_string(),
         ]
     };

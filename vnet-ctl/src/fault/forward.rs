@@ -59,7 +59,7 @@ pub enum ForwardFault {
     },
     /// A socket of this host has the port.
     #[error(
-        "{proto} port {port} is in use on this host itself: {who} {how} {at}; end that first, or take another port{hint}"
+        "{proto} port {port} is in use on this host itself: {who} {how} {at}; end that first, or take another port"
     )]
     Socket {
         /// The protocol.
@@ -72,8 +72,6 @@ pub enum ForwardFault {
         how: &'static str,
         /// Where.
         at: String,
-        /// What else might help.
-        hint: &'static str,
     },
     /// Another forward has the port.
     #[error(

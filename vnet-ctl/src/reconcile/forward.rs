@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vnet_common::forward::{Forward, Rule, forward_flag, rule_state};
+use vnet_common::forward::{Forward, Rule, rule_state};
 
 use super::apply::{Executor, Report};
 use super::error::Error;
@@ -152,7 +152,7 @@ fn rule(wish: &ForwardWish, rules: &BTreeMap<u32, Rule>) -> Rule {
         first: wish.ports.min,
         last: wish.ports.max,
         inside_first: wish.inside_ports.min,
-        flags: if wish.local { forward_flag::LOCAL } else { 0 },
+        reserved: 0,
         id,
     };
     let (proto, state) = (wish.proto.number(), rule_state::THERE);

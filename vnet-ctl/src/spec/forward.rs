@@ -80,8 +80,6 @@ pub struct ForwardWords {
     pub instance: Option<String>,
     /// `--name`
     pub name: Option<String>,
-    /// `--no-local`
-    pub no_local: bool,
     /// `--force`
     pub force: bool,
 }
@@ -103,8 +101,6 @@ pub struct ForwardWish {
     pub address: Option<Ipv4Addr>,
     /// Its name, when one was given.
     pub name: Option<String>,
-    /// Whether connections of this host itself shall reach the target, too.
-    pub local: bool,
     /// Whether connections that hold the ports shall be ended.
     pub force: bool,
 }
@@ -126,21 +122,12 @@ impl ForwardWish {
         let instance = instance.map_err(&mut keep).ok().flatten();
         let name = words.name.as_deref().map(forward_name).transpose();
         let name = name.map_err(&mut keep).ok().flatten();
-        let (local, force) = (!words.no_local, words.force);
+        let force = words.force;
         match (proto, ports, target) {
             (Some(proto), Some(ports), Some((inside, inside_ports))) if faults.is_empty() => {
                 let (instance, name) = (instance, name);
-                let wish = Self {
-                    instance,
-                    proto,
-                    ports,
-                    inside,
-                    inside_ports,
-                    address,
-                    name,
-                    local,
-                    force,
-                };
+                let wish =
+                    Self { instance, proto, ports, inside, inside_ports, address, name, force };
                 Ok(wish)
             }
             _ => Err(faults),

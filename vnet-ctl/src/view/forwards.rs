@@ -32,8 +32,6 @@ pub struct ForwardRow {
     pub inside: Ipv4Addr,
     /// Inside ports.
     pub inside_ports: Ports,
-    /// Whether connections of this host itself are led to it.
-    pub local: bool,
     /// Whether it is in force. If not, a command was cut short: the next one mends that.
     pub settled: bool,
     /// Connections that came through it.
@@ -75,7 +73,6 @@ fn row(rule: &Rule, instance: &Instance, connections: &[Connection]) -> ForwardR
         ports: rule.ports(),
         inside: rule.forward.inside.into(),
         inside_ports: rule.inside_ports(),
-        local: rule.is_local(),
         settled: rule.state == rule_state::THERE,
         flows: through.count(),
     }

@@ -117,23 +117,15 @@ fn listeners(rule: &Rule, outside: Ipv4Addr, sockets: &[Socket]) -> Vec<Fault> {
     let ports: Ports = rule.ports();
     let meant = sockets.iter().filter(|socket| {
         let own = socket.address == IpAddr::V4(outside) || socket.address.is_unspecified();
-        let local = rule.is_local() && socket.address.is_loopback();
-        socket.proto == proto && ports.contains(socket.port) && (own || local)
+        socket.proto == proto && ports.contains(socket.port) && own
     });
     let faults = meant.map(|socket| {
-        let only_local = socket.address.is_loopback();
-        let hint = if only_local {
-            ", or leave this host's own connections alone by --no-local"
-        } else {
-            ""
-        };
         let fault = ForwardFault::Socket {
             proto,
             port: socket.port,
             who: socket.owner.clone(),
             how: socket.doing(),
             at: socket.at(),
-            hint,
         };
         fault.into()
     });

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use vnet_common::Ipv4;
-use vnet_common::forward::{Forward, Place, Rule, forward_flag, rule_state};
+use vnet_common::forward::{Forward, Place, Rule, rule_state};
 use vnet_common::policy::Outside;
 use vnet_common::translate::pool;
 
@@ -117,12 +117,6 @@ impl Forwarding {
         let staying = self.rules.iter().filter(|(_, rule)| rule.state != rule_state::GOING);
         staying.map(|(id, rule)| (*id, Rule { state: rule_state::THERE, ..*rule })).collect()
     }
-
-    /// Whether connections of this host itself are led by a rule.
-    #[must_use]
-    pub fn has_local(&self) -> bool {
-        self.rules.values().any(Rule::is_local)
-    }
 }
 
 /// Number of a rule's outside address, and the address (0.0.0.0 while it is gone); `None` where the
@@ -147,8 +141,6 @@ pub trait Words {
     fn inside_ports(&self) -> Ports;
     /// Where it leads.
     fn target(&self) -> String;
-    /// Whether it leads connections of this host itself.
-    fn is_local(&self) -> bool;
     /// The same under that name.
     fn named(self, name: &str) -> Self;
 }
@@ -173,10 +165,6 @@ impl Words for Rule {
 
     fn target(&self) -> String {
         format!("{}:{}", Ipv4Addr::from(self.forward.inside), self.inside_ports())
-    }
-
-    fn is_local(&self) -> bool {
-        self.forward.flags & forward_flag::LOCAL != 0
     }
 
     fn named(self, name: &str) -> Self {

@@ -34,7 +34,7 @@ fn rule(id: u32, first: u16, last: u16, inside: u16) -> Rule {
         first,
         last,
         inside_first: inside,
-        flags: 0,
+        reserved: 0,
         id,
     };
     let asked = [0; 4];
