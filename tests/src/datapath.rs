@@ -10,6 +10,7 @@
 //! out as it went in.
 
 mod tables;
+mod told;
 
 mod six;
 
@@ -102,6 +103,12 @@ impl Plan {
     /// just ends.
     pub fn answering(mut self) -> Self {
         self.config.flags |= config_flag::ANSWER;
+        self
+    }
+
+    /// Mappings that begin and end are told of.
+    pub fn events(mut self) -> Self {
+        self.config.flags |= config_flag::EVENTS;
         self
     }
 

@@ -7,6 +7,7 @@
 //! VLAN tag beside it, and its checksums count as complete.
 
 use std::mem::{offset_of, size_of};
+use std::time::Duration;
 
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions};
 
@@ -50,6 +51,8 @@ pub struct Verdict {
     pub frame: Vec<u8>,
     /// The packet's mark as the program left it.
     pub mark: u32,
+    /// How long the program took.
+    pub took: Duration,
 }
 
 impl Verdict {
@@ -158,7 +161,8 @@ pub fn run(
     left.truncate(result.data_size_out as usize);
     let mark = offset_of!(SkBuff, mark);
     let mark = left_context[mark..mark + 4].try_into().map_or(0, u32::from_ne_bytes);
-    Ok(Verdict { action: Action::from_return(result.return_value), frame: left, mark })
+    let action = Action::from_return(result.return_value);
+    Ok(Verdict { action, frame: left, mark, took: result.duration })
 }
 
 fn to_bytes(buffer: &SkBuff) -> Vec<u8> {

@@ -161,7 +161,7 @@ fn rows() -> [Row; 19] {
 }
 
 fn load() -> Loaded {
-    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0 };
+    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0, events: false };
     Loaded::load(sizes, None).unwrap_or_else(|e| panic!("cannot load the object: {e}"))
 }
 

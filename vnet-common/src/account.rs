@@ -128,11 +128,13 @@ pub enum Reason {
     ForwardStray = 48,
     /// To a forwarded port, but its target has this very conversation by another port.
     ForwardClash = 49,
+    /// A mapping began or ended, and nobody was told: `events` was full.
+    EventLost = 50,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -183,6 +185,7 @@ impl Reason {
         Self::Extensions,
         Self::ForwardStray,
         Self::ForwardClash,
+        Self::EventLost,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -239,6 +242,7 @@ impl Reason {
             Self::Extensions => "extensions",
             Self::ForwardStray => "forward_stray",
             Self::ForwardClash => "forward_clash",
+            Self::EventLost => "event_lost",
         }
     }
 
@@ -272,7 +276,8 @@ impl Reason {
             | Self::Excluded
             | Self::NptOut
             | Self::NptIn
-            | Self::NptHairpin => Verdict::Pass,
+            | Self::NptHairpin
+            | Self::EventLost => Verdict::Pass,
             Self::Fragment
             | Self::PrivateSource
             | Self::MulticastSource
@@ -387,6 +392,7 @@ impl Reason {
             Self::ForwardClash => {
                 "to a forwarded port, but its target has this very conversation by another port"
             }
+            Self::EventLost => "a mapping began or ended, and nobody was told: `events` was full",
         }
     }
 }

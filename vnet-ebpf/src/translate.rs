@@ -2,6 +2,7 @@
 
 use vnet_common::{
     account::Reason,
+    event::kind,
     flow::FlowKey,
     policy::filtering,
     port::port_at,
@@ -13,6 +14,7 @@ use crate::{
     kernel::{
         self, clock,
         desk::desk,
+        events,
         flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping, remove_peer},
         frame::Frame,
         hosts::What,
@@ -67,6 +69,7 @@ fn make(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
         Ok(()) => {
             // Until now the mapping had no uses, and nobody could join it.
             slot.give(opening);
+            events::tell(kind::CREATED, &opening.endpoint(), &new, &slot);
             opening.port = port;
             Ok(true)
         }
@@ -122,7 +125,8 @@ extern "C" fn vnet_release(outside: u32, proto: u32, port: u32) -> u32 {
     if slot.leave() {
         host::give_back(addr, What::Mappings, flags);
         let endpoint = Endpoint { addr, port: inside, proto, outside };
-        if mapping(&endpoint).is_some_and(|mapping| mapping.port == port) {
+        if let Some(ended) = mapping(&endpoint).filter(|mapping| mapping.port == port) {
+            events::tell(kind::DELETED, &endpoint, ended, &slot);
             remove_mapping(&endpoint);
         }
         forward::put_back(outside, proto, port);

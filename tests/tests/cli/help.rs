@@ -18,6 +18,7 @@ const COMMANDS: [&str; 11] = [
     "blocks",
     "counters",
     "doctor",
+    "events",
     "log",
     "completions",
     "man",

@@ -7,6 +7,7 @@ mod answers;
 mod attach;
 mod bpffs;
 mod detach;
+mod events;
 mod foreign;
 mod forward;
 mod help;

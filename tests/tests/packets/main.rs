@@ -12,6 +12,7 @@ mod block;
 mod checksum;
 mod error_in;
 mod error_out;
+mod events;
 mod exclusion;
 mod filtering;
 mod forward;

@@ -17,10 +17,11 @@ use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 5] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 6] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
     (Reason::IcmpSent, "it comes with the end of the packet it is about: `answer` has some"),
+    (Reason::EventLost, "it takes a full buffer, and comes with another end: `events` has it"),
     (Reason::Evicted, "it comes with the end of the packet it is done for: `room` has some"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
@@ -166,7 +167,8 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::FragmentTiny
         | Reason::FragmentOverlap
         | Reason::Evicted
-        | Reason::ForwardClash => None,
+        | Reason::ForwardClash
+        | Reason::EventLost => None,
     }
 }
 
@@ -290,7 +292,8 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::Unmanaged
         | Reason::IcmpSent
         | Reason::Excluded
-        | Reason::Evicted => None,
+        | Reason::Evicted
+        | Reason::EventLost => None,
     }
 }
 

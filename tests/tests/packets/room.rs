@@ -15,7 +15,7 @@ use crate::scene::{
 };
 
 /// Waits for the datapath's clock to go on: what was sent before is not being sent now.
-fn tick() {
+pub(crate) fn tick() {
     let now = view::now();
     while view::now() == now {
         std::thread::yield_now();
@@ -24,7 +24,7 @@ fn tick() {
 
 /// Tries a packet from inside that must be translated, in the place of another's connection.
 #[track_caller]
-fn displaces(datapath: &Datapath, packet: &Packet) {
+pub(crate) fn displaces(datapath: &Datapath, packet: &Packet) {
     let before = datapath.counters();
     let verdict = datapath.run_frame(Hook::Out, &datapath.forwarded(), &packet.bytes());
     let moved = datapath.counters().since(&before);

@@ -1,6 +1,7 @@
 //! Everything about eBPF: the object, its maps, programs and hooks. The only place that names aya.
 
 mod error;
+mod events;
 mod forwards;
 mod found;
 mod hooks;
@@ -15,6 +16,7 @@ mod probe;
 mod tables;
 
 pub use error::Error;
+pub use events::Events;
 pub use forwards::Orders;
 pub use found::{Pinned, read};
 pub use hooks::{Former, attach, detach, has_tcx, replace, tcx_programs};

@@ -98,6 +98,9 @@ pub(super) struct Args {
     /// first prefix have addresses of the second outside; repeat for more
     #[arg(long, value_name = "INSIDE=OUTSIDE")]
     nptv6: Vec<String>,
+    /// Tell of every mapping that begins and ends, by `vnetctl events`
+    #[arg(long)]
+    events: bool,
     /// Level of the datapath's log, read by `vnetctl log`: off (costs nothing), error (failures of
     /// vnet itself; there are none so far), warn (also what is dropped), info (the same so far),
     /// debug (every decision, one for each packet), trace (the same so far) [default: off]
@@ -130,6 +133,7 @@ impl Args {
             port_rest: self.port_rest.clone(),
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
+            events: self.events,
             log_level: self.log_level.clone(),
         }
     }

@@ -6,6 +6,7 @@ mod completions;
 mod counters;
 mod detach;
 mod doctor;
+mod events;
 mod flows;
 mod forward;
 mod log;
@@ -13,6 +14,7 @@ mod man;
 mod mappings;
 mod output;
 mod status;
+mod syslog;
 mod table;
 mod watch;
 
@@ -65,6 +67,7 @@ enum Command {
     Counters(counters::Args),
     Blocks(blocks::Args),
     Doctor(doctor::Args),
+    Events(events::Args),
     Log(log::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -99,6 +102,7 @@ async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
         Command::Counters(args) => counters::run(args, output).await,
         Command::Blocks(args) => blocks::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Events(args) => events::run(args, output).await,
         Command::Log(args) => log::run(args, output).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

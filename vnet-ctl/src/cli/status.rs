@@ -94,6 +94,7 @@ fn told(row: &Settings) -> String {
            filtering {}\n  \
            each host {}\n  \
            refusals  {}\n  \
+           events    {}\n  \
            log       {}\n",
         row.timeout_udp_s,
         row.timeout_icmp_s,
@@ -103,6 +104,7 @@ fn told(row: &Settings) -> String {
         row.filtering.name(),
         limits(row),
         if row.answer { "answered by ICMP" } else { "not answered" },
+        if row.events { "on" } else { "off" },
         row.log_level.name()
     )
 }

@@ -6,7 +6,7 @@ use super::Check;
 use crate::bpf::{self, Feature, Loaded, Sizes};
 
 /// Maps small enough to be made anywhere.
-const SCRATCH: Sizes = Sizes { max_flows: 64, addresses: 1, log_level: 0 };
+const SCRATCH: Sizes = Sizes { max_flows: 64, addresses: 1, log_level: 0, events: false };
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![release(), bpffs(), btf()];

@@ -17,6 +17,7 @@ impl Fault {
             | Self::InsideIsUplink(_)
             | Self::Number { .. }
             | Self::LogLevel(_)
+            | Self::Syslog(_)
             | Self::TooManyAddresses { .. }
             | Self::LowPorts(_)
             | Self::Filtering(_)
@@ -44,6 +45,7 @@ impl Fault {
             Self::Unfit(_)
             | Self::LogOff(_)
             | Self::NoBlocks(_)
+            | Self::EventsOff(_)
             | Self::NoInstance(_)
             | Self::NotAttached { .. }
             | Self::NothingOn(_)

@@ -271,6 +271,14 @@ pub enum Fault {
         "the log of instance '{0}' is off: attach again with your other options and --log-level debug (every decision) or warn (only what is dropped)"
     )]
     LogOff(String),
+    /// Nobody tells of mappings.
+    #[error(
+        "instance '{0}' does not tell of mappings: attach again with your other options and --events"
+    )]
+    EventsOff(String),
+    /// `--syslog` is neither path nor address.
+    #[error("--syslog {0}: give the path of a socket such as /dev/log, or an IP address")]
+    Syslog(String),
     /// Nothing is attached in this namespace.
     #[error("nothing is attached in this network namespace; `vnetctl status` lists all instances")]
     Nothing,

@@ -1,6 +1,6 @@
 //! The plan that makes an instance, or changes a running one in place.
 
-use vnet_common::policy::{Config, Outside, Sysctl, link_flag};
+use vnet_common::policy::{Config, Outside, Sysctl, config_flag, link_flag};
 
 use super::forward;
 use super::remove::{clsact_goes, link_of};
@@ -110,10 +110,15 @@ fn let_forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Hos
     plan.push(Step::SetSysctl(name.clone(), 1), Step::SetSysctl(name, 0));
 }
 
+/// What programs are loaded with.
+const fn said(config: &Config) -> (u32, u32, u32) {
+    (config.log_level, config.flags & config_flag::EVENTS, config.port_block)
+}
+
 fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     let same = before.programs.is_some()
         && (wanted.programs.is_none() || wanted.programs == before.programs)
-        && before.config.log_level == wanted.config.log_level;
+        && said(&before.config) == said(&wanted.config);
     if !same {
         let undo =
             if before.programs.is_some() { Step::PutBackPrograms } else { Step::UnpinPrograms };

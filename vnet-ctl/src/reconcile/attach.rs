@@ -1,5 +1,7 @@
 //! `attach`: an instance made, repaired, or changed in place.
 
+use vnet_common::policy::Config;
+
 use super::apply::{Executor, Report};
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
@@ -147,9 +149,9 @@ fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> 
 /// What this binary's programs are to the kernel: they are loaded beside the running ones, so
 /// the answer is the kernel's own.
 fn image(wish: &Attach, found: &Instance) -> Result<Programs, Error> {
-    let sizes = Sizes { log_level: wish.log_level as u32, ..(&found.config).into() };
+    let asked = Config { log_level: wish.log_level as u32, flags: wish.flags, ..found.config };
     let pins = Pins::of(&wish.instance);
-    Ok(Loaded::load(sizes, Some(&pins))?.load_programs()?)
+    Ok(Loaded::load(Sizes::from(&asked), Some(&pins))?.load_programs()?)
 }
 
 /// What would be done, tried on a model where it cannot be tried on the kernel.

@@ -62,6 +62,8 @@ pub struct Words {
     pub no_answer: bool,
     /// `--nptv6`, each.
     pub nptv6: Vec<String>,
+    /// `--events`
+    pub events: bool,
     /// `--log-level`
     pub log_level: Option<String>,
 }
@@ -274,7 +276,8 @@ impl Attach {
 /// The default's flags, but for those that words switch.
 fn flags(words: &Words) -> u32 {
     let off = if words.no_answer { config_flag::ANSWER } else { 0 };
-    Config::DEFAULT.flags & !off
+    let on = if words.events { config_flag::EVENTS } else { 0 };
+    Config::DEFAULT.flags & !off | on
 }
 
 /// A prefix when it looks like one, else the name of a device.
@@ -364,6 +367,7 @@ mod tests {
                 "fd00:1::/48=2001:db8:1::/48".into(),
                 "fd00:1::/56=2001:db8:2::/56".into(),
             ],
+            events: true,
             log_level: bad("loud"),
         })
         .unwrap_err();

@@ -6,6 +6,7 @@
 mod blocks;
 mod clock;
 mod counters;
+mod events;
 mod filter;
 mod flows;
 mod forwards;
@@ -17,6 +18,7 @@ mod status;
 pub use blocks::{BlockRow, Question, blocks};
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
+pub use events::{EventRow, event_row};
 pub use filter::{By, Filter};
 pub use flows::{FlowIdentity, FlowRow, flows};
 pub use forwards::{ForwardRow, forwards};

@@ -97,6 +97,8 @@ pub struct Settings {
     pub mappings: usize,
     /// Whether inside hosts are told by ICMP that they were refused.
     pub answer: bool,
+    /// Whether mappings that begin and end are told of.
+    pub events: bool,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -199,6 +201,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         flows,
         mappings,
         answer: flags & config_flag::ANSWER != 0,
+        events: flags & config_flag::EVENTS != 0,
         log_level: Level::from_number(log_level),
     })
 }
