@@ -65,7 +65,7 @@ fn what_nobody_reads_is_lost_and_counted() {
 /// The least time of a new mapping, of many: what others do on this machine only adds to it.
 fn least(datapath: &Datapath) -> Duration {
     let context = datapath.forwarded();
-    let took = |n| datapath.run_frame(Hook::Out, &context, &from(20_000 + n).bytes()).took;
+    let took = |n: u16| datapath.run_frame(Hook::Out, &context, &from(20_000 + n).bytes()).took;
     (0..3000).map(took).min().expect("there are some")
 }
 

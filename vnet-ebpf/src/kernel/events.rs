@@ -36,7 +36,7 @@ pub fn tell(kind: u8, inside: &Endpoint, mapping: &Mapping, slot: &Slot) {
         flags: if slot.of_host() { u16::from(flag::HOST) } else { 0 },
     };
     // Readers look at it now and then: nobody is woken up.
-    if EVENTS.output(&event, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
+    if EVENTS.output(event, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
         maps::count(Reason::EventLost as u32, Wire { packets: 1, bytes: 0 });
     }
 }
