@@ -64,6 +64,7 @@ impl Hook {
 #[must_use = "nothing is loaded before `build`"]
 pub struct Plan {
     config: Config,
+    sorter: bool,
 }
 
 impl Plan {
@@ -90,6 +91,12 @@ impl Plan {
     /// Blocks of so many ports for each inside host.
     pub fn blocks(mut self, size: u32) -> Self {
         self.config.port_block = size;
+        self
+    }
+
+    /// Fragments that come before their first are sent to `in0`, which nobody sorts at.
+    pub fn sorter(mut self) -> Self {
+        self.sorter = true;
         self
     }
 
@@ -130,7 +137,8 @@ impl Plan {
         });
         let loaded = RefCell::new(loaded.unwrap_or_else(|e| panic!("{e}")));
         let mut datapath = Datapath { netns, inside, uplink, loaded };
-        datapath.fill(&self.config);
+        let sorter = if self.sorter { datapath.inside.index } else { 0 };
+        datapath.fill(&Config { sorter, ..self.config });
         datapath
     }
 }
@@ -159,7 +167,7 @@ impl Datapath {
     pub fn plan() -> Plan {
         let flags = Config::DEFAULT.flags & !config_flag::ANSWER;
         let default = Config { flags, max_flows: 4096, ..Config::DEFAULT };
-        Plan { config: Config { version: LAYOUT_VERSION, ..default } }
+        Plan { config: Config { version: LAYOUT_VERSION, ..default }, sorter: false }
     }
 
     fn fill(&mut self, config: &Config) {
@@ -305,6 +313,7 @@ impl Datapath {
         let action = match end.verdict() {
             account::Verdict::Pass => Action::Next,
             account::Verdict::Drop => Action::Drop,
+            account::Verdict::Detour => Action::Redirect,
         };
         assert_eq!(verdict.action, action, "{verdict}");
         if is_translation(end) {

@@ -130,7 +130,10 @@ fn datagram() -> Record {
         link,
         direction,
         reason,
-        reserved
+        ttl,
+        reserved,
+        arrived,
+        stations
     })
 }
 

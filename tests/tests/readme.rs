@@ -15,6 +15,7 @@ fn every_reason_is_explained() {
         let verdict = match reason.verdict() {
             Verdict::Pass => "pass",
             Verdict::Drop => "drop",
+            Verdict::Detour => "detour",
         };
         has_row(&format!("| `{}` | {verdict} | {} |", reason.name(), reason.meaning()));
     }

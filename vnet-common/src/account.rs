@@ -21,6 +21,8 @@ pub enum Verdict {
     Pass,
     /// It ends here.
     Drop,
+    /// It goes elsewhere, and comes back to be decided about.
+    Detour,
 }
 
 /// Why a packet's way through a program ended. The number is its index in `counters`.
@@ -130,11 +132,13 @@ pub enum Reason {
     ForwardClash = 49,
     /// A mapping began or ended, and nobody was told: `events` was full.
     EventLost = 50,
+    /// Fragment that came before its first: goes where they are put in order, and comes back.
+    Sorted = 51,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::NatOut,
         Self::NatIn,
         Self::IcmpErrorOut,
@@ -186,6 +190,7 @@ impl Reason {
         Self::ForwardStray,
         Self::ForwardClash,
         Self::EventLost,
+        Self::Sorted,
     ];
 
     /// The word for it: counter name, log word and metric label.
@@ -243,6 +248,7 @@ impl Reason {
             Self::ForwardStray => "forward_stray",
             Self::ForwardClash => "forward_clash",
             Self::EventLost => "event_lost",
+            Self::Sorted => "sorted",
         }
     }
 
@@ -302,6 +308,7 @@ impl Reason {
             | Self::NptAddress
             | Self::Extensions
             | Self::ForwardClash => Verdict::Drop,
+            Self::Sorted => Verdict::Detour,
         }
     }
 
@@ -393,6 +400,9 @@ impl Reason {
                 "to a forwarded port, but its target has this very conversation by another port"
             }
             Self::EventLost => "a mapping began or ended, and nobody was told: `events` was full",
+            Self::Sorted => {
+                "fragment that came before its first: goes where they are put in order, and comes back"
+            }
         }
     }
 }

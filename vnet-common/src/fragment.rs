@@ -46,10 +46,23 @@ pub struct Datagram {
     pub direction: u8,
     /// The [`crate::account::Reason`] that its fragments end by.
     pub reason: u8,
+    /// While it is sorted: its TTL.
+    pub ttl: u8,
     /// Always zero.
-    pub reserved: u16,
+    pub reserved: u8,
+    /// While it is sorted: interface index of the device it came in by; 0 when this host made it.
+    pub arrived: u32,
+    /// While it is sorted: destination and source of its link header, as they lie in memory.
+    pub stations: [u32; 3],
 }
-record!(Datagram, 28);
+record!(Datagram, 44);
+
+/// Both ends of the cable to the sorter have this address, so that what goes in needs no neighbour
+/// and what comes out none either. It is locally administered (IEEE 802).
+pub const SORTER_MAC: [u8; 6] = [0x02, b'v', b'n', b'e', b't', 0x05];
+
+/// TTL of fragments on their way through the sorter: any will do, because they get theirs back.
+pub const SORTER_TTL: u8 = 64;
 
 /// The one entry of `serial`: where identifications that nobody else uses come from.
 #[repr(C)]

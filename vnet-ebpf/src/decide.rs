@@ -21,7 +21,7 @@ use crate::{
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End, Quote},
-    rewrite, translate,
+    rewrite, sort, translate,
 };
 
 /// Decides about a packet on its way out; [`AGAIN`] when its flow is known from now on.
@@ -49,6 +49,7 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
 pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
+        Ok(link) if link.roles & role::SORTER != 0 => return sort::come_back(&frame),
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(_) => by_part(&frame, Direction::In, inward),
         Err(Reason::Ipv6) => return npt::inward(&frame),
@@ -65,12 +66,18 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
         forward::clear_way();
     }
     if open::is_open(code) {
+        frame.forget_detour();
         return AGAIN;
     }
     let Some(desk) = desk() else { return account::NEXT };
     account::log(frame, direction, &desk.packet, code);
     let verdict = account::tally(frame, desk.packet.payload, code);
-    answer::or_verdict(frame, code, verdict)
+    if code == Reason::Sorted as u32 {
+        return sort::redirect(frame);
+    }
+    let verdict = answer::or_verdict(frame, code, verdict);
+    frame.forget_detour();
+    verdict
 }
 
 /// Puts the packet on the desk.
@@ -89,6 +96,7 @@ fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) 
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     match desk.packet.part {
         Part::Whole => decide(frame),
+        Part::First if sort::is_due(frame, direction) => sort::detour(frame, direction as u32),
         Part::First => {
             let code = decide(frame);
             fragment::first(frame, direction, code)

@@ -20,12 +20,13 @@ use crate::{
     },
     open,
     packet::{Bytes, Packet},
-    policy, rewrite,
+    policy, rewrite, sort,
 };
 
 /// What the fragments of this packet's datagram have in common.
 #[inline(always)]
-fn key(packet: &Packet) -> FragmentKey {
+#[must_use]
+pub fn key(packet: &Packet) -> FragmentKey {
     let FlowKey { saddr, daddr, proto, .. } = packet.key;
     FragmentKey { saddr, daddr, id: packet.id, proto, reserved: 0 }
 }
@@ -38,7 +39,8 @@ fn is_translation(reason: u32) -> bool {
 
 /// What is noted of this packet's datagram, if it was noted lately, here, and for this direction.
 #[inline(always)]
-fn announced(frame: &Frame, packet: &Packet, direction: u32) -> Option<&'static Datagram> {
+#[must_use]
+pub fn announced(frame: &Frame, packet: &Packet, direction: u32) -> Option<&'static Datagram> {
     let time = maps::config()?.fragments;
     let found = fragments::find(&key(packet))?;
     let lives = clock::seconds().wrapping_sub(found.since) <= time;
@@ -62,6 +64,9 @@ extern "C" fn vnet_fragment_later(skb: Skb, direction: u32) -> u32 {
     let Some(datagram) = announced(&frame, packet, direction) else {
         return unannounced(&frame, packet, direction);
     };
+    if datagram.reason == Reason::Sorted as u8 {
+        return sort::detour(&frame, direction);
+    }
     if !is_translation(datagram.reason.into()) {
         return datagram.reason.into();
     }
@@ -91,11 +96,14 @@ fn count(frame: &Frame, packet: &Packet, datagram: &Datagram) {
 #[inline(always)]
 fn unannounced(frame: &Frame, packet: &Packet, direction: u32) -> u32 {
     if direction == Direction::In as u32 {
-        return inbound::unwanted(frame, packet) as u32;
+        return match inbound::unwanted(frame, packet) {
+            Reason::FragmentIn => sort::detour(frame, direction),
+            reason => reason as u32,
+        };
     }
     match policy::from_host(frame, packet) {
         Ok(Some(_)) => Reason::Host as u32,
-        Ok(None) => Reason::Fragment as u32,
+        Ok(None) => sort::detour(frame, direction),
         Err(reason) => reason as u32,
     }
 }
@@ -149,8 +157,11 @@ extern "C" fn vnet_fragment_first(skb: Skb, direction: u32, code: u32) -> u32 {
         link: frame.device(),
         direction: direction as u8,
         reason: code as u8,
-        reserved: 0,
+        ..Datagram::default()
     };
+    if frame.is_back() {
+        keep(&key(packet), &mut datagram);
+    }
     if !open::is_open(code) && !is_translation(code) {
         fragments::note_stray(&key(packet), &datagram);
         return code;
@@ -158,6 +169,15 @@ extern "C" fn vnet_fragment_first(skb: Skb, direction: u32, code: u32) -> u32 {
     match translated(&mut frame, packet, &mut datagram, code) {
         Ok(()) => code,
         Err(reason) => reason as u32,
+    }
+}
+
+/// Those that come back from the sorter after this one need what was noted when they went there.
+#[inline(always)]
+fn keep(key: &FragmentKey, datagram: &mut Datagram) {
+    if let Some(before) = fragments::find(key) {
+        (datagram.ttl, datagram.arrived) = (before.ttl, before.arrived);
+        datagram.stations = before.stations;
     }
 }
 
@@ -183,7 +203,14 @@ fn translated(
         datagram.id = identification(frame, packet, datagram);
         rewrite::identification(frame, packet.l3, datagram.id)?;
     }
-    if fragments::note(&key(packet), datagram) { Ok(()) } else { Err(Reason::Fragment) }
+    let key = key(packet);
+    if !fragments::note(&key, datagram) {
+        return Err(Reason::Fragment);
+    }
+    if frame.is_back() {
+        fragments::forget_stray(&key);
+    }
+    Ok(())
 }
 
 /// The identification of a datagram on its way out: that of the same first fragment seen before, else

@@ -54,6 +54,9 @@ fn known(
         Err(Reason::Ipv6) if maps::ipv6() => return None,
         Err(reason) => return Some(reason),
     };
+    if link.roles & role::SORTER != 0 {
+        return None;
+    }
     if link.roles & role::UPLINK == 0 {
         return inside(frame, direction, packet, link);
     }

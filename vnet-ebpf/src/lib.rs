@@ -34,4 +34,5 @@ pub mod prefix6;
 pub mod quote;
 pub mod rewrite;
 pub mod room;
+pub mod sort;
 pub mod translate;

@@ -117,6 +117,18 @@ pub fn identification(frame: &mut impl Patch, l3: u32, id: u16) -> Result<(), Re
     frame.set_half(l3 + 10, Change::NONE.half(old, id).apply(sum))
 }
 
+/// Gives the IP header at `l3` another TTL and its own checksum, and returns what it was.
+#[inline(always)]
+pub fn ttl(frame: &mut impl Patch, l3: u32, ttl: u8) -> Result<u8, Reason> {
+    let old = frame.half(l3 + 8).ok_or(Reason::Rewrite)?;
+    let sum = frame.half(l3 + 10).ok_or(Reason::Rewrite)?;
+    let [was, proto] = old.to_ne_bytes();
+    let new = u16::from_ne_bytes([ttl, proto]);
+    frame.set_half(l3 + 8, new)?;
+    frame.set_half(l3 + 10, Change::NONE.half(old, new).apply(sum))?;
+    Ok(was)
+}
+
 /// Gives the IP header at `l3` new addresses and its own checksum, and returns what that means for
 /// a pseudo-header.
 #[inline(always)]

@@ -59,6 +59,7 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
     match end.verdict() {
         Verdict::Pass => passing(datapath, end),
         Verdict::Drop => refused(datapath, end),
+        Verdict::Detour => elsewhere(datapath, end),
     }
 }
 
@@ -168,8 +169,15 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::FragmentOverlap
         | Reason::Evicted
         | Reason::ForwardClash
-        | Reason::EventLost => None,
+        | Reason::EventLost
+        | Reason::Sorted => None,
     }
+}
+
+/// All that goes elsewhere comes before the first fragment of its datagram.
+fn elsewhere(datapath: &mut Datapath, _end: Reason) -> Option<Try> {
+    *datapath = Datapath::plan().sorter().build();
+    out(datapath, &datagram().payload(&[1; 99]).fragments(64)[1])
 }
 
 fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
@@ -293,7 +301,8 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::IcmpSent
         | Reason::Excluded
         | Reason::Evicted
-        | Reason::EventLost => None,
+        | Reason::EventLost
+        | Reason::Sorted => None,
     }
 }
 

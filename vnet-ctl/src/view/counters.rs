@@ -53,5 +53,6 @@ const fn verdict(reason: Reason) -> &'static str {
     match reason.verdict() {
         Verdict::Pass => "pass",
         Verdict::Drop => "drop",
+        Verdict::Detour => "detour",
     }
 }

@@ -45,6 +45,13 @@ pub fn note_stray(key: &FragmentKey, datagram: &Datagram) {
     let _ = STRAYS.insert(key, datagram, 0);
 }
 
+/// Forgets a datagram that belongs to a flow after all.
+#[inline(always)]
+pub fn forget_stray(key: &FragmentKey) {
+    // There may be none.
+    let _ = STRAYS.remove(key);
+}
+
 /// An identification that no other datagram of this instance has had for long.
 #[inline(always)]
 #[must_use]

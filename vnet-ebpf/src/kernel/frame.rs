@@ -90,8 +90,10 @@ impl Frame {
     #[inline(always)]
     #[must_use]
     pub fn arrived_on(&self) -> u32 {
-        // SAFETY: as in `device`.
-        unsafe { (*self.skb()).ingress_ifindex }
+        if self.is_back() {
+            return self.had_arrived_on();
+        }
+        self.edge::<{ offset_of!(__sk_buff, ingress_ifindex) }>() as u32
     }
 
     /// A mark that travels with the packet through this host's kernel (`skb->tc_index`).
@@ -162,12 +164,12 @@ impl Frame {
         (start + size <= self.edge::<{ offset_of!(__sk_buff, data_end) }>()).then_some(start)
     }
 
-    /// Where the linear part begins or ends: the field of the context at `AT`. The context declares
+    /// The field of the context at `AT`, such as where the linear part begins. The context declares
     /// pointers as 32-bit numbers; loaded as such, the compiler may widen one in a way that the
-    /// verifier takes for arithmetic, so the load is written out.
+    /// verifier takes for arithmetic, or make one load of two, so the load is written out.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
-    fn edge<const AT: usize>(&self) -> usize {
+    pub(super) fn edge<const AT: usize>(&self) -> usize {
         let edge: usize;
         // SAFETY: loads a field of the context, which is valid for the whole run.
         unsafe {
@@ -179,7 +181,7 @@ impl Frame {
 
     /// There are no packets on the host.
     #[cfg(not(target_arch = "bpf"))]
-    fn edge<const AT: usize>(&self) -> usize {
+    pub(super) fn edge<const AT: usize>(&self) -> usize {
         AT
     }
 

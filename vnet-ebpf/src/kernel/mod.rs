@@ -14,6 +14,7 @@ pub mod answers;
 pub mod atomic;
 pub mod clock;
 pub mod desk;
+pub mod detour;
 pub mod events;
 pub mod fib;
 pub mod flows;
