@@ -11,6 +11,9 @@ const PREFIX: &str = "vt";
 /// Where vnetctl keeps an instance's maps, programs and links.
 const PINS: &str = "/sys/fs/bpf/vnet";
 
+/// Where vnetctl keeps the namespaces in which fragments are put in order.
+const SORTERS: &str = "/run/vnet";
+
 /// A name no other test, in this process or another, has: `vt<pid>-<n>`.
 pub fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -36,16 +39,24 @@ pub fn pins(instance: &str) -> PathBuf {
     PathBuf::from(PINS).join(instance)
 }
 
-/// Removes the pins of one instance, if there are any.
+/// The namespace in which an instance's fragments are put in order.
+pub fn sorter(instance: &str) -> PathBuf {
+    PathBuf::from(SORTERS).join(instance)
+}
+
+/// Removes what one instance has outside of its network namespace, if there is anything.
 pub fn remove_pins(instance: &str) {
     // Removing what is not there is the usual, good case; anything else the next sweep retries.
     let _ = std::fs::remove_dir_all(pins(instance));
+    let sorter = sorter(instance);
+    let _ = rustix::mount::unmount(&sorter, rustix::mount::UnmountFlags::DETACH);
+    let _ = std::fs::remove_file(&sorter);
 }
 
-/// Removes the pins of instances whose test process is gone.
+/// Removes what is left of instances whose test process is gone.
 pub fn sweep_pins() {
-    let Ok(entries) = std::fs::read_dir(PINS) else { return };
-    for entry in entries.flatten() {
+    let homes = [PINS, SORTERS].map(std::fs::read_dir);
+    for entry in homes.into_iter().flatten().flatten().flatten() {
         if let Some(name) = entry.file_name().to_str().filter(|name| is_orphan(name)) {
             remove_pins(name);
         }

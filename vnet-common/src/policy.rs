@@ -172,11 +172,11 @@ pub mod role {
     pub const UPLINK: u32 = 1;
     /// Traffic that came in here is from inside.
     pub const INSIDE: u32 = 2;
-    /// Fragments go there to be put in order, and come back ([`super::Config::sorter`]).
-    pub const SORTER: u32 = 4;
     /// Inside hosts may come in here, and who does is one only if `sources` says so: the programs
     /// are attached for what inside hosts say to each other by an outside address.
     pub const HOOKED: u32 = 4;
+    /// Fragments go there to be put in order, and come back ([`super::Config::sorter`]).
+    pub const SORTER: u32 = 8;
 }
 
 /// Bits of [`Link::flags`].

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vnet_tests::counters::Counters;
 use vnet_tests::lab::{self, Lab};
-use vnet_tests::packet::Packet;
+use vnet_tests::packet::{Mac, Packet};
 use vnet_tests::ping::{Pinger, is_reply};
 use vnet_tests::socket::receive;
 use vnet_tests::wire::Wire;
@@ -117,5 +117,52 @@ fn the_routers_own_long_datagrams_pass() {
     assert!(heard == said, "the router did not hear it whole");
     service.send_to(&said, from).expect("a datagram can be sent");
     assert!(receive(&remote).0 == said, "nor was it heard");
+    scene.end();
+}
+
+/// Sends the fragments of a packet in this order, from a station on the wire.
+fn send(wire: &Wire, (from, to): (Mac, Mac), packet: &Packet, order: &[usize]) {
+    let cut = packet.fragments(256);
+    assert_eq!(cut.len(), order.len(), "every fragment is sent once");
+    for at in order {
+        wire.send_packet(&cut[*at].clone().frame(from, to));
+    }
+}
+
+/// Every order of four.
+fn orders() -> Vec<[usize; 4]> {
+    let all = (0..256).map(|n| [n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6]);
+    all.filter(|order| (0..4).all(|at| order.contains(&at))).collect()
+}
+
+#[test]
+fn in_every_order_they_arrive_both_ways() {
+    let scene = Scene::new();
+    scene.lab.fix_neighbours();
+    let (lab, client) = (&scene.lab, scene.lab.client());
+    let (socket, remote) = (scene.udp(0, 4000), lab.server.udp(server()));
+    let inside = Wire::open(&client.netns, &client.port);
+    let outer = Wire::open(&lab.server, &lab.server_port);
+    let before = Counters::of(lab);
+    for (id, order) in (100..).zip(orders()) {
+        let said = long(800 + usize::from(id));
+        let packet = Packet::udp((client.address, 4000), server()).payload(&said).id(id);
+        send(&inside, (client.port.mac, client.router_port.mac), &packet, &order);
+        let (heard, from) = receive(&remote);
+        assert!(heard == said, "{order:?}: {} bytes arrived, or others", heard.len());
+        assert_eq!(from, outside(4000));
+        let packet = Packet::udp(server(), from).payload(&said).id(id);
+        send(&outer, (lab.server_port.mac, lab.uplink.mac), &packet, &order);
+        let (heard, by) = receive(&socket);
+        assert!(heard == said, "{order:?}: {} bytes came back, or others", heard.len());
+        assert_eq!(by, server());
+    }
+    // Of 24 orders six begin with the first; in the others all four go by way of the sorter.
+    let translated = 24 * 4;
+    let moved = [("nat_in", translated), ("nat_out", translated), ("sorted", 2 * 18 * 4)];
+    let mut expected = moved.to_vec();
+    let inside = Counters::of(lab).since(&before).get("inside").copied().unwrap_or(0);
+    expected.push(("inside", inside));
+    Counters::of(lab).assert_moved(&before, &expected);
     scene.end();
 }

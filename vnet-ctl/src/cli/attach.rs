@@ -90,6 +90,11 @@ pub(super) struct Args {
     /// Rest of a port before another host may get it, seconds [default: 120]
     #[arg(long, value_name = "S")]
     port_rest: Option<String>,
+    /// What becomes of fragments that come before the first one of their datagram: sort (the kernel
+    /// puts them in order, in a network namespace of its own) or ordered (they are not translated)
+    /// [default: sort]
+    #[arg(long, value_name = "WAY")]
+    fragments: Option<String>,
     /// Do not tell inside hosts by ICMP (administratively prohibited) that they were refused for want
     /// of a port or of room
     #[arg(long)]
@@ -134,6 +139,7 @@ impl Args {
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
             events: self.events,
+            fragments: self.fragments.clone(),
             log_level: self.log_level.clone(),
         }
     }

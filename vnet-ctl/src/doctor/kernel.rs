@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Check;
 use crate::bpf::{self, Feature, Loaded, Sizes};
+use crate::reconcile;
 
 /// Maps small enough to be made anywhere.
 const SCRATCH: Sizes = Sizes { max_flows: 64, addresses: 1, log_level: 0, events: false };
@@ -13,6 +14,7 @@ pub(super) fn checks() -> Vec<Check> {
     checks.extend(bpf::features().iter().map(feature));
     checks.push(programs());
     checks.push(hooks());
+    checks.push(sorter());
     checks
 }
 
@@ -69,6 +71,19 @@ fn programs() -> Check {
         Err(error) => {
             let advice = "use Linux 6.1 or newer; if this one is, please report it with this text";
             Check::fail(name, error.to_string(), advice)
+        }
+    }
+}
+
+/// Tried out in a namespace that is made for it and goes.
+fn sorter() -> Check {
+    let name = "fragments";
+    match reconcile::impossible() {
+        None => Check::ok(name, "are put in order by the kernel"),
+        Some(why) => {
+            let advice = "load nf_tables, nft_ct and nf_conntrack, or attach with --fragments ordered: \
+                          fragments that come before their first are lost then";
+            Check::warn(name, why, advice)
         }
     }
 }

@@ -18,6 +18,7 @@ impl Fault {
             | Self::Number { .. }
             | Self::LogLevel(_)
             | Self::Syslog(_)
+            | Self::Fragments(_)
             | Self::TooManyAddresses { .. }
             | Self::LowPorts(_)
             | Self::Filtering(_)

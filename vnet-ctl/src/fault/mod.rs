@@ -96,6 +96,11 @@ pub enum Fault {
         /// Greatest value.
         max: u32,
     },
+    /// `--fragments` is no way.
+    #[error(
+        "--fragments {0}: take sort (put those in order that come before their first) or ordered (only those are translated that follow it)"
+    )]
+    Fragments(String),
     /// `--log-level` is no level.
     #[error("--log-level {0}: take off, error, warn, info, debug or trace")]
     LogLevel(String),

@@ -1,8 +1,12 @@
 //! The kernel's network configuration, by rtnetlink: the only place that names it.
 
 mod change;
+mod defrag;
 mod observe;
 mod route;
+mod sorter;
+
+pub use defrag::join_fragments;
 
 use rtnetlink::Handle;
 use thiserror::Error;
@@ -13,6 +17,9 @@ pub enum Error {
     /// The socket could not be opened.
     #[error("cannot open a netlink socket: {0}")]
     Socket(#[from] std::io::Error),
+    /// Nobody joins fragments here.
+    #[error("the kernel does not join fragments: it needs nf_tables and nf_conntrack ({0})")]
+    Defrag(std::io::Error),
     /// The kernel refused, or its answer made no sense.
     #[error("cannot {doing}: {source}")]
     Request {

@@ -95,8 +95,19 @@ fn device(message: &LinkMessage, all: &[LinkMessage]) -> Device {
         name: name.unwrap_or_default(),
         header,
         enters: enters(message, all),
+        up: message.header.flags.contains(LinkFlags::Up),
+        mac: mac(message),
         ..Device::default()
     }
+}
+
+/// The address on the link, where it is one of Ethernet.
+fn mac(message: &LinkMessage) -> [u8; 6] {
+    let mac = first(&message.attributes, |attribute| {
+        let LinkAttribute::Address(address) = attribute else { return None };
+        address.as_slice().try_into().ok()
+    });
+    mac.unwrap_or_default()
 }
 
 /// Whether what the device receives is given to this host's IP. A port of a bridge or a bond gives

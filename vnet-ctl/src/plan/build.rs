@@ -6,7 +6,7 @@ use super::forward;
 use super::remove::{clsact_goes, link_of};
 use super::step::{Grip, Plan, Step};
 use crate::spec::Hook;
-use crate::state::{Host, IP_FORWARD, Instance, Running, Way};
+use crate::state::{Host, IP_FORWARD, Instance, Running, Way, hooks as hooks_of};
 
 /// Steps from `found` (nothing, or a complete and living instance) to `wanted`.
 #[must_use]
@@ -18,6 +18,9 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
         plan.push(Step::MakeDirectory, Step::RemoveDirectory);
         plan.push(Step::MakeMaps(wanted.config), Step::RemoveMaps);
         plan.push_final(Step::FillPools);
+    }
+    if let Some(index) = wanted.sorter.filter(|_| wanted.sorter != before.sorter) {
+        plan.push(Step::MakeSorter(index, wanted.config.fragments), Step::RemoveSorter);
     }
     put_tables(&mut plan, wanted, before);
     if found.is_none() {
@@ -147,7 +150,7 @@ fn hooks(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
         if link.flags & link_flag::CLSACT != 0 && !has_qdisc {
             plan.push(Step::AddClsact(*index), Step::RemoveClsact(*index));
         }
-        for hook in Hook::ALL {
+        for hook in hooks_of(link).iter().copied() {
             let way = Way::of(link, hook);
             match before.hooks.get(&(*index, hook)) {
                 Some(Running::Current | Running::Old) => continue,
@@ -182,6 +185,9 @@ fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host)
             plan.push(Step::RemoveClsact(*index), Step::AddClsact(*index));
         }
         plan.push(Step::DropLink(*index), Step::PutLink(*index, *link));
+    }
+    if let (None, Some(index)) = (wanted.sorter, before.sorter) {
+        plan.push(Step::RemoveSorter, Step::MakeSorter(index, before.config.fragments));
     }
     let outsides = before.outsides.iter();
     for (number, outside) in outsides.filter(|(number, _)| !wanted.outsides.contains_key(number)) {

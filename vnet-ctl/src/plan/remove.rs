@@ -3,7 +3,7 @@
 use vnet_common::policy::{Link, Sysctl, link_flag};
 
 use super::step::{Plan, Step};
-use crate::state::{Host, IP_FORWARD, Instance, Way};
+use crate::state::{Host, IP_FORWARD, Instance, Way, has_sorter};
 
 /// Steps that remove `found` and put back what it changed. `heir` is another living instance of
 /// the same namespace, which still needs the sysctls as they are.
@@ -25,6 +25,9 @@ pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
     }
     for index in found.links.keys().filter(|index| here && clsact_goes(found, **index, host)) {
         plan.push_final(Step::RemoveClsact(*index));
+    }
+    if has_sorter(found, host) {
+        plan.push_final(Step::RemoveSorter);
     }
     if found.programs.is_some() {
         plan.push_final(Step::UnpinPrograms);

@@ -4,9 +4,10 @@
 use vnet_common::policy::{Outside, Sysctl};
 
 use super::step::{Entry, Plan, Step};
-use crate::spec;
+use crate::spec::{self, sorter_device};
 use crate::state::{
-    Filter, Forwarding, Host, IP_FORWARD, Instance, Programs, Running, Way, conf_device, without,
+    self, Device, Filter, Forwarding, Host, IP_FORWARD, Instance, Programs, Running, Way,
+    conf_device, without,
 };
 
 /// One namespace and one instance in it.
@@ -40,6 +41,8 @@ impl World {
                 self.host.tc.entry(*index).or_default().qdisc = Some("clsact".to_owned());
             }
             Step::RemoveClsact(index) => self.host.tc.entry(*index).or_default().qdisc = None,
+            Step::MakeSorter(index, _) => self.make_sorter(*index),
+            Step::RemoveSorter => self.remove_sorter(),
             Step::MakeMaps(_)
             | Step::FillPools
             | Step::RemoveMaps
@@ -115,6 +118,8 @@ impl World {
             }
             Step::Detach(index, hook, _) => _ = instance.hooks.remove(&(*index, *hook)),
             Step::MakeDirectory
+            | Step::MakeSorter(..)
+            | Step::RemoveSorter
             | Step::MakeMaps(_)
             | Step::FillPools
             | Step::HandSysctl(..)
@@ -140,6 +145,28 @@ impl World {
         if let Step::Attach(..) = step {
             let (hook, kind, name) = (*hook, "bpf".to_owned(), format!("vnet_{hook}"));
             filters.push(Filter { hook, priority, handle, kind, name, program: None });
+        }
+    }
+
+    fn make_sorter(&mut self, index: u32) {
+        let name = sorter_device(&self.name);
+        let (mac, header) = (vnet_common::fragment::SORTER_MAC, Some(14));
+        let device = Device { name, header, mac, up: true, ..Device::default() };
+        self.host.devices.insert(index, device);
+        self.host.sorters.insert(self.name.clone());
+        self.see_sorter();
+    }
+
+    fn remove_sorter(&mut self) {
+        let name = sorter_device(&self.name);
+        self.host.devices.retain(|_, device| device.name != name);
+        self.host.sorters.remove(&self.name);
+        self.see_sorter();
+    }
+
+    fn see_sorter(&mut self) {
+        if let Some(instance) = &mut self.instance {
+            instance.sorter = state::sorter(&self.name, &self.host);
         }
     }
 

@@ -20,6 +20,11 @@ pub enum Step {
     MakeMaps(Config),
     /// Give every pool all of its ports.
     FillPools,
+    /// Make the namespace where fragments are put in order, and the cable to it: its index here, and
+    /// how many seconds a datagram may take.
+    MakeSorter(u32, u32),
+    /// Remove that namespace, and the cable.
+    RemoveSorter,
     /// Write an entry of `outsides`.
     PutOutside(u32, Outside),
     /// Write an entry of `sources`.
@@ -112,6 +117,13 @@ impl fmt::Display for Step {
                 write!(f, "make and pin the maps for {max_flows} flows, {addresses} addresses")
             }
             Self::FillPools => write!(f, "fill the port pools"),
+            Self::MakeSorter(index, _) => {
+                write!(
+                    f,
+                    "make the network namespace that sorts fragments, and device {index} to it"
+                )
+            }
+            Self::RemoveSorter => write!(f, "remove the network namespace that sorts fragments"),
             Self::PutOutside(number, outside) => {
                 write!(f, "outsides: {number} is {}", Ipv4Addr::from(outside.addr))
             }
@@ -185,6 +197,9 @@ impl fmt::Display for LinkWords<'_> {
         }
         if link.roles & role::INSIDE != 0 {
             write!(f, ", inside")?;
+        }
+        if link.roles & role::SORTER != 0 {
+            write!(f, ", to the sorter")?;
         }
         if link.roles & role::HOOKED != 0 {
             write!(f, ", inside hosts come in by it")?;

@@ -3,4 +3,5 @@
 pub mod namespace;
 pub mod privilege;
 pub mod sockets;
+pub mod sorter;
 pub mod sysctl;

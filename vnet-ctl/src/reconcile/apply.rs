@@ -5,12 +5,13 @@ use vnet_common::policy::Config;
 
 use super::error::Error;
 use super::ports::Hands;
+use super::sorter;
 use super::trap::Trap;
 use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes};
 use crate::netlink::Netlink;
 use crate::plan::{Entry, Plan, Step};
 use crate::proc::sysctl::Sysctls;
-use crate::spec;
+use crate::spec::{self, sorter_device};
 use crate::state::{Change, Host, Way};
 
 /// What a command did, or would do.
@@ -34,6 +35,7 @@ pub struct Report {
 pub(super) struct Executor<'a> {
     netlink: &'a Netlink,
     host: &'a Host,
+    instance: spec::Instance,
     pins: Pins,
     sysctls: Sysctls,
     former: Option<Former>,
@@ -46,6 +48,7 @@ impl<'a> Executor<'a> {
         Self {
             netlink,
             host,
+            instance: instance.clone(),
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
             former: None,
@@ -93,6 +96,13 @@ impl<'a> Executor<'a> {
                 drop(Loaded::load(silent, Some(&self.pins))?);
             }
             Step::FillPools => maps.fill_pools()?,
+            Step::MakeSorter(index, seconds) => {
+                let what = (*index, *seconds);
+                sorter::make(self.netlink, self.host, &self.instance, what).await?;
+            }
+            Step::RemoveSorter => {
+                sorter::remove(self.netlink, self.host, &self.instance).await?;
+            }
             Step::PutOutside(number, outside) => maps.put_outside(*number, outside)?,
             Step::PutSource(net, source) => maps.put_source(*net, *source)?,
             Step::DropSource(net) => maps.drop_source(*net)?,
@@ -165,7 +175,8 @@ impl<'a> Executor<'a> {
     }
 
     fn name(&self, index: u32) -> String {
-        self.host.name_of(index, &format!("device {index}"))
+        // The one device that is made on the way was not there to be seen.
+        self.host.name_of(index, &sorter_device(&self.instance))
     }
 }
 
@@ -173,6 +184,10 @@ impl<'a> Executor<'a> {
 const fn makes_many(step: &Step) -> bool {
     matches!(
         step,
-        Step::MakeMaps(_) | Step::LoadPrograms(_) | Step::FillPools | Step::SetForwards(_)
+        Step::MakeMaps(_)
+            | Step::LoadPrograms(_)
+            | Step::FillPools
+            | Step::SetForwards(_)
+            | Step::MakeSorter(..)
     )
 }

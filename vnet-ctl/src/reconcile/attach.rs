@@ -5,6 +5,7 @@ use vnet_common::policy::Config;
 use super::apply::{Executor, Report};
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
+use super::sorter;
 use super::trap::Trap;
 use crate::bpf::{self, Calm, Loaded, Lock, Pins, Sizes};
 use crate::exit::Exit;
@@ -62,7 +63,11 @@ fn named(error: Error) -> Error {
 }
 
 async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
-    observe(netlink, Scope::Wish(wish)).await
+    let mut seen = observe(netlink, Scope::Wish(wish)).await?;
+    if wish.sort && state::sorter(&wish.instance, &seen.host).is_none() {
+        seen.host.unsortable = sorter::impossible();
+    }
+    Ok(seen)
 }
 
 /// Everything that speaks against the wish.
@@ -129,9 +134,14 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
             return Err(Error::Unsettled(step.step.to_string()));
         }
     }
-    report.notes.extend(state::left_out(wish, &seen.host));
+    report.notes.extend(notes(wish, &seen.host));
     report.notes.extend(state::ipv6_notes(wish, &seen.host));
     Ok(report)
+}
+
+/// What the user should know about what is not done.
+fn notes(wish: &Attach, host: &Host) -> Vec<String> {
+    state::left_out(wish, host).into_iter().chain(state::unsorted(wish, host)).collect()
 }
 
 /// The plan from what is seen to what is wished; what it changes goes into the report.
@@ -174,7 +184,7 @@ fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
         let plan = next(wish, seen, &mut report)?;
         report.add(plan);
     }
-    report.notes.extend(state::left_out(wish, &seen.host));
+    report.notes.extend(notes(wish, &seen.host));
     report.notes.extend(state::ipv6_notes(wish, &seen.host));
     Ok(report)
 }

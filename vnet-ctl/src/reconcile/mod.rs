@@ -7,6 +7,7 @@ mod error;
 mod forward;
 mod observe;
 mod ports;
+mod sorter;
 mod trap;
 
 pub use apply::Report;
@@ -15,3 +16,4 @@ pub use detach::{Target, detach};
 pub use error::Error;
 pub use forward::{add_forward, delete_forward};
 pub use observe::{Scope, Seen, observe};
+pub(crate) use sorter::impossible;

@@ -5,7 +5,7 @@ use std::env;
 
 use crate::bpf::{self, Pinned};
 use crate::netlink::Netlink;
-use crate::proc::{namespace, sysctl::Sysctls};
+use crate::proc::{namespace, sorter, sysctl::Sysctls};
 use crate::spec::{self, Attach, Hook};
 use crate::state::{self, Found, Host, Instance, Life, Running, Tc, Way};
 use vnet_common::policy::link_flag;
@@ -107,6 +107,7 @@ async fn facts(netlink: &Netlink) -> Result<Host, Error> {
         netns: netns.map_err(|error| Error::io("identify the network namespace", error))?,
         namespaces: namespace::alive(),
         devices: netlink.devices().await?,
+        sorters: sorter::all().into_iter().collect(),
         sysctls: sysctls.map_err(|error| Error::io("read the forwarding sysctls", error))?,
         tcx: env::var_os(TCX_OFF).is_none_or(|value| value != "off") && bpf::has_tcx(),
         ..Host::default()
@@ -124,6 +125,7 @@ fn with_filters(pinned: Pinned, host: &Host) -> Found {
     let Pinned { found, programs } = pinned;
     let add = |mut instance: Box<Instance>| {
         if instance.config.netns == host.netns {
+            instance.sorter = state::sorter(&instance.name, host);
             for (index, hook, id) in filters(&instance, host) {
                 let current = programs.get(&hook).copied() == id;
                 let running = if current { Running::Current } else { Running::Old };

@@ -64,6 +64,8 @@ pub struct Words {
     pub nptv6: Vec<String>,
     /// `--events`
     pub events: bool,
+    /// `--fragments`
+    pub fragments: Option<String>,
     /// `--log-level`
     pub log_level: Option<String>,
 }
@@ -118,6 +120,8 @@ pub struct Attach {
     pub flags: u32,
     /// IPv6 prefixes that are translated.
     pub nptv6: BTreeSet<PrefixPair>,
+    /// Whether fragments are put in order that come before their first.
+    pub sort: bool,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -244,6 +248,7 @@ impl Attach {
             word::number("--port-rest", typed, 0, REST_MAX)
         });
         let nptv6 = read.nptv6(words);
+        let sort = read.optional(words.fragments.as_ref(), word::sort);
         let log_level = read.optional(words.log_level.as_ref(), Level::parse);
         let (Some(instance), true) = (instance, read.faults.is_empty()) else {
             return Err(read.faults);
@@ -268,6 +273,7 @@ impl Attach {
             port_rest: port_rest.unwrap_or(default.port_rest),
             flags: flags(words),
             nptv6,
+            sort: sort.unwrap_or(true),
             log_level: log_level.unwrap_or_default(),
         })
     }
@@ -368,11 +374,12 @@ mod tests {
                 "fd00:1::/56=2001:db8:2::/56".into(),
             ],
             events: true,
+            fragments: bad("both"),
             log_level: bad("loud"),
         })
         .unwrap_err();
         // Blocks want prefixes only, and no low ports: two more than there are words.
-        assert_eq!(faults.len(), 24, "{faults:#?}");
+        assert_eq!(faults.len(), 25, "{faults:#?}");
     }
 
     #[test]

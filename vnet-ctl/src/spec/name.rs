@@ -71,6 +71,15 @@ impl fmt::Display for Hook {
     }
 }
 
+/// Name of the device that leads to an instance's sorter. A device's name is shorter than an
+/// instance's may be, so it bears a number made from that (FNV-1a).
+#[must_use]
+pub fn sorter_device(instance: &Instance) -> String {
+    let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    let number = instance.0.bytes().fold(0x811c_9dc5, hash);
+    format!("vnet-{number:08x}")
+}
+
 /// Name of the pin that keeps a program on a device. The index, not the name, is used, because
 /// a device may be renamed while it is managed.
 #[must_use]
@@ -113,6 +122,14 @@ mod tests {
         let too_long = "a".repeat(33);
         for bad in ["", "..", "a/b", "Big", "a b", too_long.as_str()] {
             assert_eq!(Instance::parse(bad), Err(Fault::InstanceName(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_sorters_device_has_a_name_that_a_device_can_have() {
+        for name in ["default", "other", &"a".repeat(32)] {
+            let device = sorter_device(&Instance::parse(name).unwrap());
+            assert_eq!(device_name(&device), Ok(device.clone()));
         }
     }
 

@@ -62,6 +62,18 @@ impl Level {
     }
 }
 
+/// Reads what becomes of fragments that come before their first: whether they are put in order.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn sort(typed: &str) -> Result<bool, Fault> {
+    match typed {
+        "sort" => Ok(true),
+        "ordered" => Ok(false),
+        _ => Err(Fault::Fragments(typed.to_owned())),
+    }
+}
+
 /// First and last port that may be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Ports {

@@ -67,6 +67,7 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("timeout-tcp-transitory", seconds(config.tcp_transitory)),
         ("port-rest", seconds(config.port_rest)),
         ("events", switch(config.flags & config_flag::EVENTS != 0).to_owned()),
+        ("fragments", if config.sorter == 0 { "ordered" } else { "sort" }.to_owned()),
         ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
         ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),

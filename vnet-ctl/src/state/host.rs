@@ -35,6 +35,10 @@ pub struct Device {
     /// Whether what it receives is given to this host's IP: it is up, is not the loopback, and is
     /// no port of another device.
     pub enters: bool,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its address on the link; zero when it has none, or another kind of.
+    pub mac: [u8; 6],
 }
 
 impl Device {
@@ -108,6 +112,11 @@ pub struct Host {
     pub foreign: BTreeSet<u32>,
     /// Uplinks of the instances that live here.
     pub uplinks: BTreeMap<u32, spec::Instance>,
+    /// Instances that have a network namespace where fragments are put in order, or what is left of
+    /// one.
+    pub sorters: BTreeSet<spec::Instance>,
+    /// Why such a namespace cannot be made, when that was tried and it cannot.
+    pub unsortable: Option<String>,
     /// Its forwarding sysctls by dotted name.
     pub sysctls: BTreeMap<String, i32>,
     /// Whether the kernel has TCX.

@@ -51,6 +51,8 @@ pub struct Instance {
     pub sysctls: BTreeMap<String, Sysctl>,
     /// Forwards.
     pub forwarding: Forwarding,
+    /// Index of the device that leads to its sorter, if all of that is there.
+    pub sorter: Option<u32>,
     /// The pinned programs.
     pub programs: Option<Programs>,
     /// Hooks that are ours.
@@ -73,6 +75,7 @@ impl Instance {
             prefixes6: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             forwarding: Forwarding::default(),
+            sorter: None,
             programs: None,
             hooks: BTreeMap::new(),
             ids: BTreeSet::new(),

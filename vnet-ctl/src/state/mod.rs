@@ -12,6 +12,7 @@ mod life;
 mod outside;
 mod prefix6;
 mod socket;
+mod sorter;
 mod wanted;
 mod way;
 
@@ -28,6 +29,7 @@ pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;
 pub use prefix6::ipv6_notes;
 pub use socket::Socket;
+pub use sorter::{has_sorter, hooks, sorter, unsorted};
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};
 pub use way::Way;
 

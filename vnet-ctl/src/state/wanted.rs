@@ -17,8 +17,9 @@ use super::inside::nets;
 use super::instance::{Instance, Programs, Running, write_name};
 use super::outside::outsides;
 use super::prefix6::prefixes6;
+use super::sorter;
 use crate::fault::Fault;
-use crate::spec::{Attach, Hook, Inside};
+use crate::spec::{Attach, Inside};
 
 /// Priority of our filters where `clsact` is used.
 pub const FILTER_PRIORITY: u16 = 7;
@@ -40,10 +41,17 @@ pub fn wanted(
     let mut faults = Vec::new();
     let config = config(wish, host, found);
     let outsides = outsides(wish, host, found, config.addresses, &mut faults);
-    let links = links(wish, host, found, &outsides, &mut faults);
+    let mut links = links(wish, host, found, &outsides, &mut faults);
+    faults.extend(sorter::clash(wish, host));
     if !faults.is_empty() {
         return Err(faults);
     }
+    let sorter = sorter::wanted(wish, host);
+    if let Some(index) = sorter {
+        let base = link(index, &sorter::device(wish), host, found);
+        links.insert(index, Link { roles: role::SORTER, ..base });
+    }
+    let config = Config { sorter: sorter.unwrap_or(0), ..config };
     let sources = sources(wish, host, &links, &outsides);
     faults.extend(too_few_blocks(wish, host, &config, &links));
     if !faults.is_empty() {
@@ -51,7 +59,7 @@ pub fn wanted(
     }
     let rules = found.map(|found| found.forwarding.staying()).unwrap_or_default();
     let forwarding = Forwarding::of(rules, &outsides);
-    let hooks = links.keys().flat_map(|i| Hook::ALL.map(|hook| ((*i, hook), Running::Current)));
+    let hooks = sorter::all_hooks(&links).map(|hook| (hook, Running::Current));
     Ok(Instance {
         name: wish.instance.clone(),
         config,
@@ -63,6 +71,7 @@ pub fn wanted(
         exclusions: wish.exclude.clone(),
         sysctls: sysctls(host, found),
         forwarding,
+        sorter,
         programs,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
     })

@@ -9,7 +9,7 @@ use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
 use crate::reconcile::Error;
 use crate::spec::{self, Filtering, Hook, Level, Ports};
-use crate::state::{Found, Host, IP_FORWARD, Instance, Life, Running, read_name};
+use crate::state::{self, Found, Host, IP_FORWARD, Instance, Life, Running, read_name};
 
 /// How an instance is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,6 +99,8 @@ pub struct Settings {
     pub answer: bool,
     /// Whether mappings that begin and end are told of.
     pub events: bool,
+    /// `sort` where fragments are put in order that come before their first, else `ordered`.
+    pub fragments: &'static str,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -202,6 +204,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         mappings,
         answer: flags & config_flag::ANSWER != 0,
         events: flags & config_flag::EVENTS != 0,
+        fragments: if instance.config.sorter == 0 { "ordered" } else { "sort" },
         log_level: Level::from_number(log_level),
     })
 }
@@ -247,6 +250,7 @@ const fn role_name(roles: u32) -> &'static str {
     match roles {
         roles if roles & role::UPLINK != 0 => "uplink",
         roles if roles & role::INSIDE != 0 => "inside",
+        roles if roles & role::SORTER != 0 => "sorter",
         _ => "hooked",
     }
 }
@@ -296,12 +300,17 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
         let may_go = link.roles == role::HOOKED && !host.devices.contains_key(index);
         let visible = here || !instance.by_clsact(*index);
         let visible = visible && !(here && may_go);
-        for hook in Hook::ALL.into_iter().filter(|hook| visible && !runs(instance, *index, *hook)) {
+        let hooks = state::hooks(link).iter();
+        for hook in hooks.filter(|hook| visible && !runs(instance, *index, **hook)) {
             problems.push(format!("the {hook} hook of {name} is not attached: attach again"));
         }
     }
     if here {
         problems.extend(address_problems(instance, host));
+        if instance.config.sorter != 0 && instance.sorter.is_none() {
+            let what = "what puts fragments in order is gone, at least in part: attach again";
+            problems.push(what.to_owned());
+        }
         if host.sysctls.get(IP_FORWARD) == Some(&0) {
             problems.push(format!("{IP_FORWARD} is 0, nothing is forwarded: attach again"));
         }

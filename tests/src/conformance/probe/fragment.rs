@@ -25,23 +25,20 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc4787_req14_fragments_out_of_order",
         "UDP in fragments that come out of order, the first one last too, passes, both ways.",
         out_of_order,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-14"),
         "rfc4787_req14_fragments_of_tcp_and_icmp",
         "So do TCP segments and pings, in order and out of order.",
         tcp_and_ping,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 6864 section 5.3"),
         "rfc6864_5_3_equal_ids_do_not_mix",
         "Fragments of two hosts with the same IP id to the same server, mixed on their way, are \
          whole datagrams of two senders there.",
         equal_ids,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-14a"),
         "rfc4787_req14a_fragment_floods_are_bounded",
@@ -68,8 +65,6 @@ pub(super) const LIST: &[Requirement] = &[
         cut_by_the_router,
     ),
 ];
-
-const WHY: &str = "fragments that come before their first are not put in order";
 
 /// What a receiver has got so far of packets that came in pieces.
 #[derive(Default)]
