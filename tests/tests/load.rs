@@ -22,7 +22,7 @@ const BUDGETS: [(&str, u32, u32); 4] = [
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queues
 /// `tickets` and `embryonic` are missing: the kernel takes no type information for maps without keys.
-const MAPS: [(&str, &str); 21] = [
+const MAPS: [(&str, &str); 24] = [
     ("config", "port_min"),
     ("links", "addr"),
     ("outsides", "addr"),

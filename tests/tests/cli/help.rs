@@ -8,7 +8,7 @@ use vnet_ctl::exit::Exit;
 use vnet_tests::instance;
 use vnet_tests::vnetctl::{self, Outcome};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "attach",
     "detach",
     "status",
