@@ -96,10 +96,9 @@ fn count(frame: &Frame, packet: &Packet, datagram: &Datagram) {
 #[inline(always)]
 fn unannounced(frame: &Frame, packet: &Packet, direction: u32) -> u32 {
     if direction == Direction::In as u32 {
-        return match inbound::unwanted(frame, packet) {
-            Reason::FragmentIn => sort::detour(frame, direction),
-            reason => reason as u32,
-        };
+        let reason = inbound::unwanted(frame, packet);
+        let early = matches!(reason, Reason::FragmentIn);
+        return if early { sort::detour(frame, direction) } else { reason as u32 };
     }
     match policy::from_host(frame, packet) {
         Ok(Some(_)) => Reason::Host as u32,

@@ -58,7 +58,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Attach(attach::Args),
+    Attach(Box<attach::Args>),
     Detach(detach::Args),
     Status(status::Args),
     Flows(flows::Args),
