@@ -49,7 +49,9 @@ pub async fn delete_forward(
 ) -> Result<(Report, Rule), Error> {
     changing(only, dry_run, async |_, _, instance| {
         let mut rules = instance.forwarding.staying();
-        let rule = chosen(which, &rules, instance)?;
+        // One whose removal was cut short is still there to be removed.
+        let rule = chosen(which, &rules, instance)
+            .or_else(|none| chosen(which, &instance.forwarding.rules, instance).or(Err(none)))?;
         rules.remove(&rule.forward.id);
         Ok(Decision { rules, rule, grip: Grip::Loose })
     })
