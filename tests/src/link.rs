@@ -32,7 +32,8 @@ impl Port {
     /// that may wait for its carrier to be noticed (net/core/link_watch.c).
     fn next(device: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(100);
-        let index = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Between two of them there is room for those that vnetctl makes, next to what it finds.
+        let index = NEXT.fetch_add(8, Ordering::Relaxed);
         let [_, a, b, c] = index.to_be_bytes();
         Self { device: device.to_owned(), index, mac: Mac([0x02, b'v', b't', a, b, c]) }
     }

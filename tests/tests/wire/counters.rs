@@ -55,18 +55,18 @@ fn what_does_not_leave_is_counted_by_its_reason() {
     let datagram = Packet::udp((client.address, 4000), server()).payload(&[1; 100]);
     wire.send_packet(&framed(datagram.clone().from("192.168.1.1:4000")));
     wire.send_packet(&framed(Packet::tcp((client.address, 4000), server(), TcpFlags::RST)));
-    // Its first fragment does not come.
+    // Its first fragment does not come: it waits for it where fragments are put in order.
     wire.send_packet(&framed(datagram.fragments(64).remove(1)));
     wire.send_packet(&framed(Packet::pong(client.address, *server().ip(), 7)));
     // What comes through last proves that the others had their time.
     ask(&scene.udp(0, 5000), &lab.server.udp(server()));
     let moved = [
-        ("fragment", 1),
         ("icmp_type", 1),
         ("inside", 6),
         ("nat_in", 1),
         ("nat_out", 1),
         ("private_source", 1),
+        ("sorted", 1),
         ("tcp_no_flow", 1),
     ];
     Counters::of(lab).assert_moved(&before, &moved);
