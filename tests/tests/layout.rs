@@ -151,7 +151,7 @@ fn rows() -> [Row; 19] {
         ("sysctls", Some(record!(SysctlName { name })), record!(Sysctl { before, set })),
         ("sources", None, record!(Source { action, number })),
         ("exclusions", None, record!(Source { action, number })),
-        ("hosts", None, record!(Host { mappings, flows })),
+        ("hosts", None, record!(Host { mappings, flows, told, min, max })),
         ("prefixes6", None, record!(Prefix6 { prefix, length, side, adjustment })),
         ("peers", Some(record!(Peer { addr, port, proto, outside })), record!(PeerFlows { flows })),
         ("outsides", None, record!(Outside { addr, link, asked, checked })),
@@ -164,7 +164,7 @@ fn rows() -> [Row; 19] {
 }
 
 fn load() -> Loaded {
-    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0, events: false };
+    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0, telling: 0 };
     Loaded::load(sizes, None).unwrap_or_else(|e| panic!("cannot load the object: {e}"))
 }
 

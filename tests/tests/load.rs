@@ -7,6 +7,7 @@
 use std::io::Write as _;
 
 use aya::maps::{Map, MapData};
+use vnet_common::event::telling;
 use vnet_ctl::bpf::{Loaded, Sizes};
 use vnet_ctl::spec::Level;
 use vnet_tests::btf;
@@ -50,8 +51,8 @@ const MAPS: [(&str, &str); 24] = [
 ];
 
 fn load(level: Level) -> Loaded {
-    let events = level == Level::Trace;
-    let sizes = Sizes { max_flows: 1024, addresses: 4, log_level: level as u32, events };
+    let telling = if level == Level::Trace { telling::BLOCKS } else { telling::NOTHING };
+    let sizes = Sizes { max_flows: 1024, addresses: 4, log_level: level as u32, telling };
     Loaded::load(sizes, None).unwrap_or_else(|e| panic!("cannot load the object: {e}"))
 }
 

@@ -1,4 +1,5 @@
-//! `events`: mappings that begin and end (RFC 6888 section 4). Never who was talked to: destinations
+//! `events`: mappings that begin and end (RFC 6888 section 4), or blocks of ports that hosts begin and
+//! cease to use (REQ-14). Never who was talked to: destinations
 //! are nobody's business (REQ-12).
 
 use crate::{Ipv4, record};
@@ -13,11 +14,11 @@ pub struct Event {
     pub inside: Ipv4,
     /// Outside address.
     pub outside: Ipv4,
-    /// Inside port, or ICMP query identifier.
+    /// Inside port, or ICMP query identifier; of a block its first port outside.
     pub inside_port: u16,
-    /// Outside port, or ICMP query identifier.
+    /// Outside port, or ICMP query identifier; of a block its last port.
     pub outside_port: u16,
-    /// IP protocol.
+    /// IP protocol; 0 for a block, which is for all.
     pub proto: u8,
     /// One of [`kind`].
     pub kind: u8,
@@ -32,4 +33,18 @@ pub mod kind {
     pub const CREATED: u8 = 0;
     /// The mapping has ended.
     pub const DELETED: u8 = 1;
+    /// A host with no mapping yet has made one in its block.
+    pub const BLOCK_CREATED: u8 = 2;
+    /// The last mapping of that host has ended.
+    pub const BLOCK_DELETED: u8 = 3;
+}
+
+/// What is told of.
+pub mod telling {
+    /// Nothing.
+    pub const NOTHING: u8 = 0;
+    /// Every mapping.
+    pub const MAPPINGS: u8 = 1;
+    /// Blocks that hosts have, and mappings of who has none: this host itself.
+    pub const BLOCKS: u8 = 2;
 }

@@ -24,7 +24,7 @@ use crate::{
     open,
     opening::Opening,
     packet::{Kind, Packet},
-    port::Set,
+    port::{Pool, Set},
     translate,
 };
 
@@ -231,14 +231,26 @@ fn leads_from(outside: u8, proto: u8, port: u16) -> bool {
 }
 
 /// Gives a port back that a mapping held: it rests, or is reserved for the forward that leads from
-/// it. A forward may come or go at this very moment, and its order to the pool with it: whoever
-/// looks again after having put the port down cannot leave it in the wrong place.
+/// it.
 #[inline(always)]
 pub fn put_back(outside: u8, proto: u8, port: u16) {
+    put_down(outside, proto, port, |pool| &pool.resting);
+}
+
+/// Gives a port back that was taken for a mapping that was not made: it need not rest.
+#[inline(always)]
+pub fn put_back_unused(outside: u8, proto: u8, port: u16) {
+    put_down(outside, proto, port, |pool| &pool.free);
+}
+
+/// A forward may come or go at this very moment, and its order to the pool with it: whoever looks
+/// again after having put the port down cannot leave it in the wrong place.
+#[inline(always)]
+fn put_down(outside: u8, proto: u8, port: u16, set: impl Fn(&Pool) -> &Set) {
     let Some(pool) = pool::number(outside, proto).and_then(ports::pool) else { return };
     let covered = leads_from(outside, proto, port);
-    let place: &Set = if covered { &pool.reserved } else { &pool.resting };
-    let other: &Set = if covered { &pool.resting } else { &pool.reserved };
+    let (place, other) =
+        if covered { (&pool.reserved, set(pool)) } else { (set(pool), &pool.reserved) };
     place.add(port);
     if leads_from(outside, proto, port) != covered && place.claim(port) {
         other.add(port);

@@ -70,11 +70,12 @@ fn make(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
             // Until now the mapping had no uses, and nobody could join it.
             slot.give(opening);
             events::tell(kind::CREATED, &opening.endpoint(), &new, &slot);
+            host::begin(opening);
             opening.port = port;
             Ok(true)
         }
         Err(refusal) => {
-            forward::put_back(opening.outside, opening.key.proto, port);
+            forward::put_back_unused(opening.outside, opening.key.proto, port);
             match refusal {
                 Refusal::Exists => Ok(false),
                 Refusal::Full => Err(Reason::FlowsFull),
@@ -123,7 +124,7 @@ extern "C" fn vnet_release(outside: u32, proto: u32, port: u32) -> u32 {
     let Some(slot) = Slot::find(number, port) else { return 0 };
     let ((addr, inside), flags) = (slot.holder(), slot.flags());
     if slot.leave() {
-        host::give_back(addr, What::Mappings, flags);
+        host::cease(addr, flags);
         let endpoint = Endpoint { addr, port: inside, proto, outside };
         if let Some(ended) = mapping(&endpoint).filter(|mapping| mapping.port == port) {
             events::tell(kind::DELETED, &endpoint, ended, &slot);

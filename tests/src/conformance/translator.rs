@@ -42,6 +42,7 @@ pub struct Wish {
     sysctls: &'static [(&'static str, &'static str)],
     router: &'static [&'static str],
     uplink: &'static str,
+    inside: &'static str,
 }
 
 impl Wish {
@@ -54,6 +55,7 @@ impl Wish {
             sysctls: &[],
             router: &[],
             uplink: UPLINK,
+            inside: INSIDE,
         }
     }
 
@@ -85,6 +87,11 @@ impl Wish {
     /// Another uplink than the lab's own; the rule names it too.
     pub fn uplink(self, uplink: &'static str) -> Self {
         Self { uplink, ..self }
+    }
+
+    /// Fewer inside than there might be.
+    pub fn inside(self, inside: &'static str) -> Self {
+        Self { inside, ..self }
     }
 
     /// nftables has nothing of the kind, and why.
@@ -123,7 +130,7 @@ impl Wish {
 
     fn vnet(&self, lab: &Lab) -> Result<(), Miss> {
         let words =
-            [&["attach", "--nat", self.uplink, "--inside", INSIDE], &self.words[..]].concat();
+            [&["attach", "--nat", self.uplink, "--inside", self.inside], &self.words[..]].concat();
         let done = attach(lab, &words);
         if done.status.code() == Some(USAGE) {
             return Err(Miss::NotOffered(format!("no `{}`", self.words.join(" "))));

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use serde_json::Value;
-use vnet_tests::lab::{self, Lab};
+use vnet_tests::lab::{self, Lab, UPLINK};
 
 use crate::scene::Scene;
 
@@ -52,6 +52,22 @@ fn what_has_happened_is_told_once() {
     say(&scene, 4000);
     scene.lab.vnetctl(&["events"]).ok().says(" created udp  10.0.0.2:4000 198.51.100.1:4000\n");
     assert_eq!(scene.lab.vnetctl(&["events", "--json"]).ok().stdout, "");
+    scene.detach();
+}
+
+#[test]
+fn with_port_blocks_a_line_tells_of_a_block() {
+    let scene = Scene::of(Lab::plan());
+    let words = ["attach", "--nat", UPLINK, "--inside", "10.0.0.0/24", "--port-block", "200"];
+    scene.lab.vnetctl(&[&words[..], &["--events"]].concat()).ok();
+    say(&scene, 4000);
+    say(&scene, 4001);
+    let told = scene.lab.vnetctl(&["events"]).ok().stdout;
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.ends_with(" created block 10.0.0.2 198.51.100.1:1424-1623\n"), "{told}");
+    scene.attach(&["--events"]).says("port-block: 200 -> none");
+    say(&scene, 4002);
+    scene.lab.vnetctl(&["events"]).ok().says(" created udp  10.0.0.2:4002 198.51.100.1:4002\n");
     scene.detach();
 }
 

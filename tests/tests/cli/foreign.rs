@@ -11,7 +11,7 @@ const BUSY: i32 = 6;
 
 /// A program that is not ours, though it has the same name as ours: what counts is who put it there.
 fn somebodys() -> Loaded {
-    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0, events: false };
+    let sizes = Sizes { max_flows: 16, addresses: 1, log_level: 0, telling: 0 };
     let mut loaded = Loaded::load(sizes, None).expect("the object can be loaded");
     loaded.load_programs().expect("the programs can be loaded");
     loaded

@@ -1,12 +1,13 @@
 //! Mappings that begin and end are told of where that is wished for, and cost nothing where not.
 
 use std::io::Write as _;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use vnet_common::account::Reason;
-use vnet_common::event::kind::{CREATED, DELETED};
-use vnet_tests::datapath::{Datapath, Hook, Plan};
+use vnet_common::event::kind::{BLOCK_CREATED, BLOCK_DELETED, CREATED, DELETED};
+use vnet_common::policy::{Source, source};
+use vnet_tests::datapath::{Datapath, Hook, OUTSIDE, Plan};
 use vnet_tests::packet::{Packet, TcpFlags};
 
 use crate::room::{displaces, tick};
@@ -42,6 +43,31 @@ fn a_mapping_is_told_of_once_however_many_it_talks_to() {
     datapath.out(&Packet::tcp(CLIENT, SERVER, TcpFlags::SYN), Reason::NatOut);
     let told = datapath.events();
     assert_eq!(told, [(CREATED, OTHER, moved), (CREATED, CLIENT, outside(4000))]);
+}
+
+#[test]
+fn rfc6888_req14_a_block_is_told_of_once_and_when_it_is_not_used_any_more() {
+    let mut datapath = Datapath::plan().max_flows(3).blocks(64).events().build();
+    let number = 0u32.wrapping_sub(u32::from(Ipv4Addr::new(10, 0, 0, 0)));
+    datapath.source_record([10, 0, 0, 0], 24, Source { action: source::TRANSLATE, number });
+    for port in 0..3 {
+        datapath.out(&from(4000 + port), Reason::NatOut);
+    }
+    let told = datapath.events();
+    let [(BLOCK_CREATED, first, last)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((first.ip(), last.ip()), (CLIENT.ip(), &OUTSIDE));
+    assert_eq!(last.port() - first.port(), 63);
+    // Nobody has answered: another host's connections take the place of these.
+    tick();
+    for port in 0..3 {
+        displaces(&datapath, &datagram().from(SocketAddrV4::new(*OTHER.ip(), 5000 + port)));
+    }
+    let told = datapath.events();
+    let [(BLOCK_CREATED, others, _), (BLOCK_DELETED, was, until)] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((was, until), (first, last));
+    assert_eq!(others.ip(), OTHER.ip());
 }
 
 #[test]

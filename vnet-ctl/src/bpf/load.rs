@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
 use tracing::debug;
+use vnet_common::event::telling;
 use vnet_common::forward::Order;
 use vnet_common::policy::{Config, config_flag};
 use vnet_common::translate::pool;
@@ -35,16 +36,19 @@ pub struct Sizes {
     pub addresses: u32,
     /// Level of the programs' log, 0 = off.
     pub log_level: u32,
-    /// Whether mappings that begin and end are told of.
-    pub events: bool,
+    /// What is told of ([`telling`]).
+    pub telling: u8,
 }
 
 impl From<&Config> for Sizes {
     fn from(config: &Config) -> Self {
         let Config { max_flows, addresses, log_level, .. } = *config;
-        // Whose block of ports is whose is computed, and needs no log (RFC 7422).
-        let events = config.flags & config_flag::EVENTS != 0 && config.port_block == 0;
-        Self { max_flows, addresses, log_level, events }
+        let telling = match (config.flags & config_flag::EVENTS, config.port_block) {
+            (0, _) => telling::NOTHING,
+            (_, 0) => telling::MAPPINGS,
+            _ => telling::BLOCKS,
+        };
+        Self { max_flows, addresses, log_level, telling }
     }
 }
 
@@ -61,12 +65,11 @@ impl Loaded {
     /// When the kernel refuses a map; `Memory` when there is no room for it.
     pub fn load(sizes: Sizes, pins: Option<&Pins>) -> Result<Self, Error> {
         let log_level = u8::try_from(sizes.log_level).unwrap_or(u8::MAX);
-        let events = u8::from(sizes.events);
         let flows = sizes.max_flows;
         let mut loader = EbpfLoader::new();
         loader
             .override_global("AYA_LOG_LEVEL", &log_level, false)
-            .override_global("VNET_EVENTS", &events, true)
+            .override_global("VNET_EVENTS", &sizes.telling, true)
             .map_max_entries("flows4", flows.saturating_mul(2))
             .map_max_entries("mappings", flows)
             .map_max_entries("peers", flows)

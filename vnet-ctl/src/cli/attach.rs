@@ -103,7 +103,7 @@ pub(super) struct Args {
     /// first prefix have addresses of the second outside; repeat for more
     #[arg(long, value_name = "INSIDE=OUTSIDE")]
     nptv6: Vec<String>,
-    /// Tell of every mapping that begins and ends, by `vnetctl events`
+    /// Tell of every mapping that begins and ends, or of every port block, by `vnetctl events`
     #[arg(long)]
     events: bool,
     /// Level of the datapath's log, read by `vnetctl log`: off (costs nothing), error (failures of

@@ -11,7 +11,7 @@ use crate::bpf::{Events, Pins};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::view::{self, EventRow};
+use crate::view::{self, EventRow, What};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +23,10 @@ Examples:
 
 Time, protocol, inside and outside address and port of every mapping that is made or ends; for ICMP
 the query identifier is in the place of the port. Whom an inside host talks to is not told.
+
+With port blocks (attach --port-block) a block is told of instead, once, when its host makes a mapping
+and had none, and again when the last one ends: a line for however many ports. It is told anew when the
+host gets another outside address. Mappings of this host itself are told of one by one.
 
 Give attach your other options too: what is not said is the default again. Events wait for a reader
 until 8,192 are waiting; what comes then is lost, and counted as event_lost. Reading takes them out:
@@ -78,6 +82,11 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
 }
 
 fn text(row: &EventRow) -> String {
-    let EventRow { time, event, proto, src, sport, outside, outside_port, .. } = row;
-    format!("{time} {event} {proto:<4} {src}:{sport} {outside}:{outside_port}\n")
+    let EventRow { time, event, src, outside, .. } = row;
+    match row.what {
+        What::Mapping { proto, sport, outside_port } => {
+            format!("{time} {event} {proto:<4} {src}:{sport} {outside}:{outside_port}\n")
+        }
+        What::Block { ports } => format!("{time} {event} block {src} {outside}:{ports}\n"),
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::view::EventRow;
+use crate::view::{EventRow, What};
 
 /// Where this host's own syslog listens.
 pub(super) const LOCAL: &str = "/dev/log";
@@ -93,17 +93,22 @@ fn address(typed: &str) -> Option<SocketAddr> {
 
 /// The message: header, no structured data, and words that are easily taken apart.
 fn message(row: &EventRow, host: &str, process: u32) -> String {
-    let EventRow { time, instance, event, proto, src, sport, outside, outside_port, .. } = row;
+    let EventRow { time, instance, event, src, outside, .. } = row;
     let host = if host.is_empty() { "-" } else { host };
-    format!(
-        "<{PRIORITY}>1 {time} {host} vnet {process} mapping - {event} instance={instance} \
-         proto={proto} inside={src}:{sport} outside={outside}:{outside_port}"
-    )
+    let (id, rest) = match row.what {
+        What::Mapping { proto, sport, outside_port } => (
+            "mapping",
+            format!("proto={proto} inside={src}:{sport} outside={outside}:{outside_port}"),
+        ),
+        What::Block { ports } => ("block", format!("inside={src} outside={outside}:{ports}")),
+    };
+    format!("<{PRIORITY}>1 {time} {host} vnet {process} {id} - {event} instance={instance} {rest}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Ports;
 
     #[test]
     fn addresses_have_a_port_or_get_one() {
@@ -121,17 +126,21 @@ mod tests {
             time: "2026-01-02T03:04:05.006Z".to_owned(),
             instance: "default".to_owned(),
             event: "created",
-            proto: "tcp",
             src: [10, 0, 0, 2].into(),
-            sport: 4000,
             outside: [198, 51, 100, 1].into(),
-            outside_port: 4001,
+            what: What::Mapping { proto: "tcp", sport: 4000, outside_port: 4001 },
             host: false,
         };
         assert_eq!(
             message(&row, "router", 77),
             "<30>1 2026-01-02T03:04:05.006Z router vnet 77 mapping - created instance=default \
              proto=tcp inside=10.0.0.2:4000 outside=198.51.100.1:4001"
+        );
+        let what = What::Block { ports: Ports { min: 1024, max: 1087 } };
+        assert_eq!(
+            message(&EventRow { what, ..row }, "", 77),
+            "<30>1 2026-01-02T03:04:05.006Z - vnet 77 block - created instance=default \
+             inside=10.0.0.2 outside=198.51.100.1:1024-1087"
         );
     }
 }

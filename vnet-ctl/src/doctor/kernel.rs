@@ -7,7 +7,7 @@ use crate::bpf::{self, Feature, Loaded, Sizes};
 use crate::reconcile;
 
 /// Maps small enough to be made anywhere.
-const SCRATCH: Sizes = Sizes { max_flows: 64, addresses: 1, log_level: 0, events: false };
+const SCRATCH: Sizes = Sizes { max_flows: 64, addresses: 1, log_level: 0, telling: 0 };
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![release(), bpffs(), btf()];

@@ -92,7 +92,7 @@ impl<'a> Executor<'a> {
         match step {
             Step::MakeDirectory => self.pins.make()?,
             Step::MakeMaps(config) => {
-                let silent = Sizes { log_level: 0, events: false, ..config.into() };
+                let silent = Sizes { log_level: 0, telling: 0, ..config.into() };
                 drop(Loaded::load(silent, Some(&self.pins))?);
             }
             Step::FillPools => maps.fill_pools()?,

@@ -159,7 +159,8 @@ fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> 
 /// What this binary's programs are to the kernel: they are loaded beside the running ones, so
 /// the answer is the kernel's own.
 fn image(wish: &Attach, found: &Instance) -> Result<Programs, Error> {
-    let asked = Config { log_level: wish.log_level as u32, flags: wish.flags, ..found.config };
+    let Attach { log_level, flags, port_block, .. } = *wish;
+    let asked = Config { log_level: log_level as u32, flags, port_block, ..found.config };
     let pins = Pins::of(&wish.instance);
     Ok(Loaded::load(Sizes::from(&asked), Some(&pins))?.load_programs()?)
 }

@@ -1,4 +1,4 @@
-//! A mapping that began or ended, for people, for JSON and for syslog.
+//! A mapping, or a block of ports, whose use began or ended: for people, for JSON and for syslog.
 
 use std::net::Ipv4Addr;
 
@@ -9,8 +9,10 @@ use vnet_common::flow::flag;
 
 use super::clock;
 use super::flows::proto_name;
+use crate::spec::Ports;
 
-/// A mapping that began or ended. Keys are those of [`super::MappingRow`].
+/// A mapping, or a block, whose use began or ended. Keys are those of [`super::MappingRow`] and
+/// [`super::BlockRow`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventRow {
     /// When: UTC, as RFC 3339 has it.
@@ -19,18 +21,35 @@ pub struct EventRow {
     pub instance: String,
     /// `created` or `deleted`.
     pub event: &'static str,
-    /// Protocol: `tcp`, `udp` or `icmp`.
-    pub proto: &'static str,
     /// Inside address.
     pub src: Ipv4Addr,
-    /// Inside port, or ICMP query identifier.
-    pub sport: u16,
     /// Outside address.
     pub outside: Ipv4Addr,
-    /// Outside port, or ICMP query identifier.
-    pub outside_port: u16,
+    /// The rest of it.
+    #[serde(flatten)]
+    pub what: What,
     /// Whether it is this host's own.
     pub host: bool,
+}
+
+/// What begins and ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum What {
+    /// A mapping.
+    Mapping {
+        /// Protocol: `tcp`, `udp` or `icmp`.
+        proto: &'static str,
+        /// Inside port, or ICMP query identifier.
+        sport: u16,
+        /// Outside port, or ICMP query identifier.
+        outside_port: u16,
+    },
+    /// The use of a block, by any mapping.
+    Block {
+        /// First and last port.
+        ports: Ports,
+    },
 }
 
 /// Gives an event its names.
@@ -39,12 +58,22 @@ pub fn event_row(event: &Event, instance: &str) -> EventRow {
     EventRow {
         time: utc(wall_clock(event.time)),
         instance: instance.to_owned(),
-        event: if event.kind == kind::CREATED { "created" } else { "deleted" },
-        proto: proto_name(event.proto),
+        event: match event.kind {
+            kind::CREATED | kind::BLOCK_CREATED => "created",
+            _ => "deleted",
+        },
         src: event.inside.into(),
-        sport: event.inside_port,
         outside: event.outside.into(),
-        outside_port: event.outside_port,
+        what: match event.kind {
+            kind::BLOCK_CREATED | kind::BLOCK_DELETED => {
+                What::Block { ports: Ports { min: event.inside_port, max: event.outside_port } }
+            }
+            _ => What::Mapping {
+                proto: proto_name(event.proto),
+                sport: event.inside_port,
+                outside_port: event.outside_port,
+            },
+        },
         host: event.flags & u16::from(flag::HOST) != 0,
     }
 }
@@ -110,8 +139,14 @@ mod tests {
             flags: 0,
         };
         let row = event_row(&event, "default");
-        assert_eq!((row.event, row.proto, row.host), ("deleted", "udp", false));
-        assert_eq!((row.src, row.sport), (Ipv4Addr::new(10, 0, 0, 2), 4000));
-        assert_eq!((row.outside, row.outside_port), (Ipv4Addr::new(198, 51, 100, 1), 5000));
+        assert_eq!((row.event, row.host), ("deleted", false));
+        assert_eq!(row.src, Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(row.outside, Ipv4Addr::new(198, 51, 100, 1));
+        let what = What::Mapping { proto: "udp", sport: 4000, outside_port: 5000 };
+        assert_eq!(row.what, what);
+        let block = Event { kind: kind::BLOCK_CREATED, proto: 0, ..event };
+        let row = event_row(&block, "default");
+        assert_eq!(row.event, "created");
+        assert_eq!(row.what, What::Block { ports: Ports { min: 4000, max: 5000 } });
     }
 }

@@ -18,7 +18,7 @@ mod status;
 pub use blocks::{BlockRow, Question, blocks};
 pub use clock::{now, seconds};
 pub use counters::{CounterRow, counters};
-pub use events::{EventRow, event_row};
+pub use events::{EventRow, What, event_row};
 pub use filter::{By, Filter};
 pub use flows::{FlowIdentity, FlowRow, flows};
 pub use forwards::{ForwardRow, forwards};

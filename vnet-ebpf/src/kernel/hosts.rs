@@ -1,6 +1,6 @@
 //! `hosts`: what inside hosts have, counted by all CPUs at once.
 
-use core::ptr::{NonNull, addr_of};
+use core::ptr::{NonNull, addr_of, addr_of_mut};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::LruHashMap, macros::btf_map};
 use vnet_common::{Ipv4, host::Host};
@@ -18,6 +18,17 @@ pub enum What {
     Mappings,
     /// Its connections.
     Flows,
+}
+
+/// A block of ports, as it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Outside address.
+    pub addr: Ipv4,
+    /// First port.
+    pub min: u16,
+    /// Last port.
+    pub max: u16,
 }
 
 /// An entry of `hosts`. One that is pushed out may become another host's under the hand: then a
@@ -69,12 +80,51 @@ impl Account {
         true
     }
 
-    /// One fewer; never below none.
+    /// One fewer; never below none. `true` when that was the last.
     #[inline(always)]
-    pub fn give_back(&self, what: What) {
+    pub fn give_back(&self, what: What) -> bool {
         let number = self.number(what);
-        if number.load() != 0 {
-            let _ = number.decrement();
+        number.load() != 0 && number.decrement() == 1
+    }
+
+    /// Notes that the host, which has just got a mapping, uses this block; `true` if that is news.
+    #[inline(always)]
+    #[must_use]
+    pub fn begin(&self, block: Block) -> bool {
+        let (told, host) = (self.told(), self.0.as_ptr());
+        let (before, now) = (told.load(), u32::from_ne_bytes(block.addr));
+        // A first mapping is news whatever was told while nobody listened for its end.
+        let news = self.number(What::Mappings).load() <= 1 || before != now;
+        if !news || !told.replace(before, now) {
+            return false;
         }
+        // SAFETY: live, aligned fields; who notes them at the same time notes the same.
+        unsafe {
+            addr_of_mut!((*host).min).write_volatile(block.min);
+            addr_of_mut!((*host).max).write_volatile(block.max);
+        }
+        true
+    }
+
+    /// Notes that the host uses no block any more, and returns which it was, if that is news.
+    #[inline(always)]
+    #[must_use]
+    pub fn cease(&self) -> Option<Block> {
+        let (told, host) = (self.told(), self.0.as_ptr());
+        let before = told.load();
+        if before == 0 || !told.replace(before, 0) {
+            return None;
+        }
+        // SAFETY: live, aligned fields.
+        let (min, max) = unsafe {
+            (addr_of!((*host).min).read_volatile(), addr_of!((*host).max).read_volatile())
+        };
+        Some(Block { addr: before.to_ne_bytes(), min, max })
+    }
+
+    #[inline(always)]
+    fn told(&self) -> &Atomic32 {
+        // SAFETY: a live, aligned field, only ever changed through this type.
+        unsafe { &*addr_of!((*self.0.as_ptr()).told).cast::<Atomic32>() }
     }
 }

@@ -30,11 +30,8 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc6888_req14_blocks_are_logged_not_ports",
         "With port blocks a block is logged once, not each of its ports.",
         blocks,
-    )
-    .pending(WHY),
+    ),
 ];
-
-const WHY: &str = "there are no port blocks";
 
 /// How long a line may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -83,16 +80,13 @@ impl Log {
     }
 }
 
-fn field(translator: Translator, words: &[&'static str]) -> Result<Field, Miss> {
-    let wish = Wish::plain()
-        .words(&["--events", "--timeout-udp", "2"])
-        .words(words)
-        .no_nft("its log statement logs packets, destinations included");
-    Field::of(translator, &wish)
+fn wish() -> Wish {
+    let why = "its log statement logs packets, destinations included";
+    Wish::plain().words(&["--events", "--timeout-udp", "2"]).no_nft(why)
 }
 
 fn told(translator: Translator) -> Seen {
-    let field = field(translator, &[])?;
+    let field = Field::of(translator, &wish())?;
     let log = Log::open(&field)?;
     field.udp((A, 4000), S1)?;
     for event in ["created", "deleted"] {
@@ -109,7 +103,7 @@ fn told(translator: Translator) -> Seen {
 }
 
 fn no_destinations(translator: Translator) -> Seen {
-    let field = field(translator, &[])?;
+    let field = Field::of(translator, &wish())?;
     let log = Log::open(&field)?;
     field.udp((A, 4000), S1)?;
     for _ in 0..2 {
@@ -121,7 +115,8 @@ fn no_destinations(translator: Translator) -> Seen {
 }
 
 fn blocks(translator: Translator) -> Seen {
-    let field = field(translator, &["--port-block", "64"])?;
+    let wish = wish().inside("10.0.0.0/23").words(&["--port-block", "64"]);
+    let field = Field::of(translator, &wish)?;
     let log = Log::open(&field)?;
     for port in 4000..4016 {
         field.udp((A, port), S1)?;
