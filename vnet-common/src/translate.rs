@@ -40,7 +40,7 @@ record!(Mapping, 16);
 /// Key of `peers`: an address a mapping's owner has flows to. Kept while filtering is
 /// address-dependent.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     /// The address.
     pub addr: Ipv4,

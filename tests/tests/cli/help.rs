@@ -8,8 +8,9 @@ use vnet_ctl::exit::Exit;
 use vnet_tests::instance;
 use vnet_tests::vnetctl::{self, Outcome};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "attach",
+    "apply",
     "detach",
     "status",
     "flows",

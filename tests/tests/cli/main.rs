@@ -17,4 +17,5 @@ mod killed;
 mod options;
 mod refusal;
 mod scene;
+mod spec;
 mod watch;

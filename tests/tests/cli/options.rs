@@ -12,7 +12,7 @@ const ADDRESS: i32 = 5;
 #[test]
 fn every_option_is_read_back_and_falls_back_when_it_is_left_out() {
     let scene = Scene::new();
-    let cases: [(&[&str], &str, Value, Value); 8] = [
+    let cases: [(&[&str], &str, Value, Value); 9] = [
         (
             &["--low-ports", "512-1023"],
             "low_ports",
@@ -35,6 +35,7 @@ fn every_option_is_read_back_and_falls_back_when_it_is_left_out() {
         ),
         (&["--max-ports-per-host", "100"], "max_ports_per_host", json!(100), Value::Null),
         (&["--max-flows-per-host", "200"], "max_flows_per_host", json!(200), Value::Null),
+        (&["--refresh", "outbound"], "refresh", json!("outbound"), json!("both")),
         (&["--no-answer"], "answer", json!(false), json!(true)),
     ];
     scene.attach(&[]);
@@ -65,9 +66,10 @@ fn blocks_and_their_size_are_read_back() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let scene = Scene::new();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--low-ports", "1-1024"], "give a range of ports below 1024"),
         (&["--filtering", "open"], "take endpoint-independent, address-dependent or"),
+        (&["--refresh", "never"], "take both, or outbound"),
         (&["--exclude", "10.9.0.1/16"], "say 10.9.0.0/16"),
         (&["--exclude", "server"], "give an IPv4 prefix"),
         (&["--max-ports-per-host", "0"], "give a number from 1"),

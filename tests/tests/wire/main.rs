@@ -15,6 +15,7 @@ mod dhcp;
 mod error;
 mod exclusion;
 mod expiry;
+mod filtering;
 mod forward;
 mod fragment;
 mod hairpin;

@@ -11,6 +11,7 @@ mod log;
 mod maps;
 mod mount;
 mod object;
+mod peers;
 mod pins;
 mod probe;
 mod tables;

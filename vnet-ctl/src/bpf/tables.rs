@@ -46,6 +46,10 @@ impl Tables {
         Self { pins }
     }
 
+    pub(super) const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     fn entries(&self) -> Result<Seen<FlowKey, Flow>, Error> {
         let map: HashMap<MapData, FlowKey, Flow> = Maps::of(&self.pins).open("flows4")?;
         // An entry that is removed while it is read makes the kernel start anew: keep each once.

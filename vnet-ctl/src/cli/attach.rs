@@ -78,6 +78,10 @@ pub(super) struct Args {
     /// Idle time of a UDP mapping, seconds [default: 300]
     #[arg(long, value_name = "S")]
     timeout_udp: Option<String>,
+    /// Whose packets keep a UDP mapping alive: both (answers from outside too) or outbound (only
+    /// what leaves) [default: both]
+    #[arg(long, value_name = "WAY")]
+    refresh: Option<String>,
     /// Idle time of an ICMP query, seconds [default: 60]
     #[arg(long, value_name = "S")]
     timeout_icmp: Option<String>,
@@ -127,14 +131,15 @@ impl Args {
             address: self.address.clone(),
             exclude: self.exclude.clone(),
             filtering: self.filtering.clone(),
-            host_ports: self.max_ports_per_host.clone(),
-            host_flows: self.max_flows_per_host.clone(),
+            max_ports_per_host: self.max_ports_per_host.clone(),
+            max_flows_per_host: self.max_flows_per_host.clone(),
             instance: self.instance.clone(),
             max_flows: self.max_flows.clone(),
-            udp: self.timeout_udp.clone(),
-            icmp: self.timeout_icmp.clone(),
-            tcp_established: self.timeout_tcp_established.clone(),
-            tcp_transitory: self.timeout_tcp_transitory.clone(),
+            timeout_udp: self.timeout_udp.clone(),
+            refresh: self.refresh.clone(),
+            timeout_icmp: self.timeout_icmp.clone(),
+            timeout_tcp_established: self.timeout_tcp_established.clone(),
+            timeout_tcp_transitory: self.timeout_tcp_transitory.clone(),
             port_rest: self.port_rest.clone(),
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
@@ -158,7 +163,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
 
 /// A report in JSON.
 #[derive(Serialize)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     applied: bool,
     changed: bool,
     changes: &'a [Change],
@@ -167,25 +172,39 @@ struct Row<'a> {
     warnings: &'a [String],
 }
 
+impl<'a> Row<'a> {
+    pub(super) fn of(report: &'a Report) -> Self {
+        Self {
+            applied: report.applied,
+            changed: report.applied && !report.steps.is_empty(),
+            changes: &report.changes,
+            steps: steps(report),
+            notes: &report.notes,
+            warnings: &report.warnings,
+        }
+    }
+}
+
+fn steps(report: &Report) -> Vec<String> {
+    report.steps.iter().map(ToString::to_string).collect()
+}
+
 /// Shows what was done; `done` is the sentence for when something was.
 pub(super) fn print(report: &Report, done: &str, output: &Output) -> Result<(), Error> {
-    let steps: Vec<_> = report.steps.iter().map(ToString::to_string).collect();
     for sentence in report.notes.iter().chain(&report.warnings) {
         output.note(sentence);
     }
-    let row = Row {
-        applied: report.applied,
-        changed: report.applied && !steps.is_empty(),
-        changes: &report.changes,
-        steps: steps.clone(),
-        notes: &report.notes,
-        warnings: &report.warnings,
-    };
-    output.print(&row, || match (report.applied, steps.is_empty()) {
+    output.print(&Row::of(report), || text(report, done))
+}
+
+/// A report for people.
+pub(super) fn text(report: &Report, done: &str) -> String {
+    let steps = steps(report);
+    match (report.applied, steps.is_empty()) {
         (_, true) => "nothing to do\n".to_owned(),
         (true, false) => format!("{done}\n{}", differences(&report.changes)),
         (false, false) => listed(&steps) + &differences(&report.changes),
-    })
+    }
 }
 
 fn differences(changes: &[Change]) -> String {

@@ -1,5 +1,6 @@
 //! What is typed and what is shown: one file for each command.
 
+mod apply;
 mod attach;
 mod blocks;
 mod completions;
@@ -59,6 +60,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(Box<attach::Args>),
+    Apply(apply::Args),
     Detach(detach::Args),
     Status(status::Args),
     Flows(flows::Args),
@@ -94,6 +96,7 @@ pub async fn run() -> Exit {
 async fn dispatch(command: &Command, output: &Output) -> Result<Exit, Error> {
     match command {
         Command::Attach(args) => attach::run(args, output).await,
+        Command::Apply(args) => apply::run(args, output).await,
         Command::Detach(args) => detach::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Flows(args) => flows::run(args, output).await,

@@ -90,13 +90,14 @@ fn told(row: &Settings) -> String {
     let mappings = grouped(row.mappings as u64);
     format!(
         "  flows     {flows} of {max}, {mappings} mappings\n  \
-           timeouts  udp {} s, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
+           timeouts  udp {} s{}, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
            filtering {}\n  \
            each host {}\n  \
            refusals  {}\n  \
            events    {}\n  \
            log       {}\n",
         row.timeout_udp_s,
+        if row.refresh == "both" { "" } else { " after the last packet out" },
         row.timeout_icmp_s,
         row.timeout_tcp_established_s,
         row.timeout_tcp_transitory_s,

@@ -17,6 +17,8 @@ impl Fault {
             | Self::InsideIsUplink(_)
             | Self::Number { .. }
             | Self::LogLevel(_)
+            | Self::Refresh(_)
+            | Self::File { .. }
             | Self::Syslog(_)
             | Self::Fragments(_)
             | Self::TooManyAddresses { .. }

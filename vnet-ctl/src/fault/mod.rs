@@ -101,6 +101,9 @@ pub enum Fault {
         "--fragments {0}: take sort (put those in order that come before their first) or ordered (only those are translated that follow it)"
     )]
     Fragments(String),
+    /// `--refresh` is no way.
+    #[error("--refresh {0}: take both, or outbound (only what leaves keeps a UDP mapping alive)")]
+    Refresh(String),
     /// `--log-level` is no level.
     #[error("--log-level {0}: take off, error, warn, info, debug or trace")]
     LogLevel(String),
@@ -119,6 +122,18 @@ pub enum Fault {
         given: String,
         /// What would be right.
         hint: &'static str,
+    },
+    /// Something is wrong in a file.
+    #[error("{file}:{line}: {key}{what}")]
+    File {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// The key's path and a colon, where it is about one.
+        key: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// Capabilities are missing.
     #[error("not allowed: this needs {missing}; run it as root (sudo vnetctl …)")]

@@ -1,6 +1,6 @@
 //! The plan that makes an instance, or changes a running one in place.
 
-use vnet_common::policy::{Config, Outside, Sysctl, config_flag, link_flag};
+use vnet_common::policy::{Config, Outside, Sysctl, config_flag, filtering, link_flag};
 
 use super::forward;
 use super::remove::{clsact_goes, link_of};
@@ -37,10 +37,24 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
     if found.is_some() && (!plan.steps.is_empty() || !same_config(&wanted.config, &before.config)) {
         // Last: the datapath sees the new epoch only when everything it stands for is there.
         let config = Config { epoch: before.config.epoch.wrapping_add(1), ..wanted.config };
+        let peers = begins_by_address(&wanted.config, &before.config);
+        if peers {
+            plan.push_final(Step::FillPeers);
+        }
         plan.push(Step::WriteConfig(config), Step::WriteConfig(before.config));
+        if peers {
+            // Once more for those who came while the datapath did not count peers yet.
+            plan.push_final(Step::FillPeers);
+        }
     }
     forward::settle(&mut plan, &wanted.forwarding, &before.forwarding);
     plan
+}
+
+/// Whether it begins to matter who talks to whom; until then the datapath does not count.
+fn begins_by_address(wanted: &Config, before: &Config) -> bool {
+    let by_address = |config: &Config| config.filtering == filtering::ADDRESS_DEPENDENT;
+    by_address(wanted) && !by_address(before)
 }
 
 fn same_config(wanted: &Config, found: &Config) -> bool {

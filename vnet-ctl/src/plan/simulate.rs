@@ -61,6 +61,7 @@ impl World {
             | Step::SetForwards(_)
             | Step::TakePorts(..)
             | Step::GivePorts(_)
+            | Step::FillPeers
             | Step::WriteConfig(_)
             | Step::RememberSysctl(..)
             | Step::ForgetSysctl(_)
@@ -122,6 +123,7 @@ impl World {
             | Step::RemoveSorter
             | Step::MakeMaps(_)
             | Step::FillPools
+            | Step::FillPeers
             | Step::HandSysctl(..)
             | Step::SetSysctl(..)
             | Step::PutBackPrograms

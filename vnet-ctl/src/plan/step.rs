@@ -53,6 +53,8 @@ pub enum Step {
     TakePorts(PoolPorts, Grip),
     /// Give ports back that were taken.
     GivePorts(PoolPorts),
+    /// Make `peers` say whom those inside talk to.
+    FillPeers,
     /// Write `config`.
     WriteConfig(Config),
     /// Remember what a sysctl was.
@@ -149,6 +151,7 @@ impl fmt::Display for Step {
             Self::GivePorts(PoolPorts { pool, ports }) => {
                 write!(f, "give ports {ports} back to pool {pool}")
             }
+            Self::FillPeers => write!(f, "peers: those of the connections there are"),
             Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),
             Self::RememberSysctl(name, sysctl) => {
                 write!(f, "remember that {name} was {}", sysctl.before)

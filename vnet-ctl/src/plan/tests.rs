@@ -106,6 +106,17 @@ fn a_change_raises_the_epoch_and_keeps_what_stays() {
 }
 
 #[test]
+fn peers_are_filled_before_they_matter_and_once_more_after() {
+    let mut world = world(host(true, 1, 1));
+    settle(&mut world, &wish(Words::default()));
+    let mode = |mode: &str| wish(Words { filtering: Some(mode.into()), ..Words::default() });
+    let plan = settle(&mut world, &mode("address-dependent"));
+    let steps: Vec<_> = plan.steps.iter().map(|planned| &planned.step).collect();
+    assert!(matches!(steps[..], [Step::FillPeers, Step::WriteConfig(_), Step::FillPeers]));
+    assert_eq!(settle(&mut world, &mode("endpoint-independent")).steps.len(), 1);
+}
+
+#[test]
 fn an_inside_device_comes_and_goes() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words { inside: vec!["lan0".into()], ..Words::default() }));
@@ -220,7 +231,7 @@ fn words() -> impl Strategy<Value = Words> {
         ports: ports.map(str::to_owned),
         address: address.into_iter().map(str::to_owned).collect(),
         log_level: level.map(str::to_owned),
-        udp: udp.map(|udp| udp.to_string()),
+        timeout_udp: udp.map(|udp| udp.to_string()),
         ..Words::default()
     })
 }

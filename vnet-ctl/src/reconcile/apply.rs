@@ -7,7 +7,7 @@ use super::error::Error;
 use super::ports::Hands;
 use super::sorter;
 use super::trap::Trap;
-use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes};
+use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes, Tables};
 use crate::netlink::Netlink;
 use crate::plan::{Entry, Plan, Step};
 use crate::proc::sysctl::Sysctls;
@@ -121,6 +121,7 @@ impl<'a> Executor<'a> {
             }
             Step::TakePorts(ports, grip) => self.ports.take(&self.pins, *ports, *grip)?,
             Step::GivePorts(ports) => self.ports.give(&self.pins, *ports)?,
+            Step::FillPeers => Tables::of(self.pins.clone()).fill_peers()?,
             Step::WriteConfig(config) => maps.write_config(config)?,
             Step::RememberSysctl(name, sysctl) => maps.put_sysctl(name, sysctl)?,
             Step::HandSysctl(name, sysctl, heir) => {

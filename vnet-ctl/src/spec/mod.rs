@@ -1,13 +1,18 @@
 //! What was typed, become typed: words in, meaning or every fault out. Knows no kernel.
 
 mod attach;
+mod file;
 mod forward;
 mod name;
 mod prefix6;
+mod read;
 mod word;
+mod words;
 
-pub use attach::{Attach, Inside, Words};
+pub use attach::{Attach, Inside};
+pub use file::Spec;
 pub use forward::{ForwardWish, ForwardWords, Proto, Which, forward_name};
 pub use name::{Hook, Instance, device_name, link_pin, read_link_pin, sorter_device};
 pub use prefix6::PrefixPair;
 pub use word::{Filtering, Level, Ports, address, number, prefix};
+pub use words::Words;

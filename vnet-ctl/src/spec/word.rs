@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
-use vnet_common::policy::{Config, filtering};
+use vnet_common::policy::{Config, config_flag, filtering};
 
 use crate::fault::Fault;
 
@@ -71,6 +71,18 @@ pub(super) fn sort(typed: &str) -> Result<bool, Fault> {
         "sort" => Ok(true),
         "ordered" => Ok(false),
         _ => Err(Fault::Fragments(typed.to_owned())),
+    }
+}
+
+/// Reads whose packets keep a UDP mapping alive (RFC 4787 REQ-6): what the flags say of it.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn refresh(typed: &str) -> Result<u32, Fault> {
+    match typed {
+        "both" => Ok(config_flag::INBOUND_REFRESH),
+        "outbound" => Ok(0),
+        _ => Err(Fault::Refresh(typed.to_owned())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use vnet_common::policy::{config_flag, role, source};
+use vnet_common::policy::{Config, config_flag, role, source};
 
 use super::host::{Host, IP_FORWARD};
 use super::instance::{Instance, Running, read_name};
@@ -62,6 +62,7 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("max-ports-per-host", few(config.host_mappings)),
         ("max-flows-per-host", few(config.host_flows)),
         ("timeout-udp", seconds(config.udp)),
+        ("refresh", refresh(config).to_owned()),
         ("timeout-icmp", seconds(config.icmp)),
         ("timeout-tcp-established", seconds(config.tcp_established)),
         ("timeout-tcp-transitory", seconds(config.tcp_transitory)),
@@ -72,6 +73,12 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),
     ]
+}
+
+/// The word for how UDP mappings are refreshed.
+#[must_use]
+pub const fn refresh(config: &Config) -> &'static str {
+    if config.flags & config_flag::INBOUND_REFRESH != 0 { "both" } else { "outbound" }
 }
 
 const fn switch(on: bool) -> &'static str {

@@ -17,7 +17,7 @@ mod wanted;
 mod way;
 
 pub use block::{Place, Places};
-pub use change::{Change, changes};
+pub use change::{Change, changes, refresh};
 pub use check::{check, elsewhere, foreign};
 pub use forward::{
     Entries, Forwarding, Holder, PoolPorts, RULES_MAX, Span, Table, Target, Words, clashes, ranges,
@@ -27,7 +27,7 @@ pub use host::{Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, Tc, TcxProgram, c
 pub use inside::{hooked, left_out, touched};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;
-pub use prefix6::ipv6_notes;
+pub use prefix6::{ipv6_notes, pairs};
 pub use socket::Socket;
 pub use sorter::{has_sorter, hooks, sorter, unsorted};
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};

@@ -36,7 +36,7 @@ pub(super) fn prefixes6(
 }
 
 /// The pairs of an instance.
-pub(super) fn pairs(instance: &Instance) -> impl Iterator<Item = PrefixPair> + '_ {
+pub fn pairs(instance: &Instance) -> impl Iterator<Item = PrefixPair> + '_ {
     let inside = instance.prefixes6.iter().filter(|(_, to)| to.side == side::INSIDE);
     inside.map(|(inside, to)| PrefixPair {
         inside: *inside,

@@ -13,6 +13,7 @@ mod forwards;
 mod log;
 mod mappings;
 mod rate;
+mod said;
 mod status;
 
 pub use blocks::{BlockRow, Question, blocks};

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use vnet_common::policy::{Config, Outside, config_flag, role, source};
 
+use super::said::said;
 use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::spec::{self, Filtering, Hook, Level, Ports};
+use crate::spec::{self, Filtering, Hook, Level, Ports, Words};
 use crate::state::{self, Found, Host, IP_FORWARD, Instance, Life, Running, read_name};
 
 /// How an instance is.
@@ -81,6 +82,8 @@ pub struct Settings {
     pub max_flows_per_host: Option<u32>,
     /// Idle time of UDP mappings, seconds.
     pub timeout_udp_s: u32,
+    /// Whose packets keep a UDP mapping alive: `both`, or `outbound`.
+    pub refresh: &'static str,
     /// Idle time of ICMP queries, seconds.
     pub timeout_icmp_s: u32,
     /// Idle time of established TCP connections, seconds.
@@ -103,6 +106,8 @@ pub struct Settings {
     pub fragments: &'static str,
     /// Level of the datapath's log.
     pub log_level: Level,
+    /// All it was told, with the keys of a file.
+    pub spec: Words,
 }
 
 /// An instance.
@@ -171,14 +176,14 @@ fn row(found: &Found, host: &Host) -> InstanceRow {
         outsides,
         devices: devices(instance, host),
         inside: inside(instance),
-        settings: settings(found, &pins),
+        settings: settings(found, host, &pins),
         epoch: instance.config.epoch,
         pins: pins.dir().display().to_string(),
     }
 }
 
 /// What is half made has not been told anything yet.
-fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
+fn settings(found: &Found, host: &Host, pins: &Pins) -> Option<Settings> {
     let instance = match found {
         Found::Whole(instance) | Found::Other(instance, _) => instance,
         Found::HalfMade(_) => return None,
@@ -195,6 +200,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         max_ports_per_host: few(instance.config.host_mappings),
         max_flows_per_host: few(instance.config.host_flows),
         timeout_udp_s: udp,
+        refresh: state::refresh(&instance.config),
         timeout_icmp_s: icmp,
         timeout_tcp_established_s: tcp_established,
         timeout_tcp_transitory_s: tcp_transitory,
@@ -206,6 +212,7 @@ fn settings(found: &Found, pins: &Pins) -> Option<Settings> {
         events: flags & config_flag::EVENTS != 0,
         fragments: if instance.config.sorter == 0 { "ordered" } else { "sort" },
         log_level: Level::from_number(log_level),
+        spec: said(instance, |index, name| host_name(instance, host, index, name)),
     })
 }
 

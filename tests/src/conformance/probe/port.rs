@@ -260,7 +260,7 @@ fn limit_per_host(translator: Translator) -> Seen {
 }
 
 fn port_blocks(translator: Translator) -> Seen {
-    let wish = Wish::plain().words(&["--port-block", "64"]).rule(
+    let wish = Wish::plain().inside("10.0.0.0/23").words(&["--port-block", "64"]).rule(
         "oifname up0 meta l4proto udp snat ip to ip saddr map \
              { 10.0.0.2 : 198.51.100.1 . 4096-4159, 10.0.1.2 : 198.51.100.1 . 4160-4223 }",
     );

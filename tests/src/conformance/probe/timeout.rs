@@ -66,8 +66,7 @@ pub(super) const LIST: &[Requirement] = &[
         "rfc4787_req6a_inbound_refresh_can_be_off",
         "That packets from outside keep a mapping alive can be switched off.",
         inbound_refresh_off,
-    )
-    .pending("it is always on"),
+    ),
     Requirement::new(
         (Should, "RFC 7857 section 7.1"),
         "rfc7857_7_1_errors_do_not_refresh",

@@ -54,17 +54,18 @@ fn every_fault_is_told_not_only_the_first() {
         address: vec!["300.1.1.1".into()],
         instance: "No".into(),
         max_flows: bad("3"),
-        udp: bad("0"),
-        icmp: bad("soon"),
-        tcp_established: bad("-1"),
-        tcp_transitory: bad("9999999999"),
+        timeout_udp: bad("0"),
+        timeout_icmp: bad("soon"),
+        timeout_tcp_established: bad("-1"),
+        timeout_tcp_transitory: bad("9999999999"),
         port_rest: bad("86401"),
         low_ports: bad("1-1024"),
         port_block: bad("0"),
         exclude: vec!["10.0.0.1/8".into()],
         filtering: bad("open"),
-        host_ports: bad("0"),
-        host_flows: bad("many"),
+        refresh: bad("never"),
+        max_ports_per_host: bad("0"),
+        max_flows_per_host: bad("many"),
         no_answer: true,
         nptv6: vec![
             "fd00::/48".into(),
@@ -77,7 +78,7 @@ fn every_fault_is_told_not_only_the_first() {
     })
     .unwrap_err();
     // Blocks want prefixes only, and no low ports: two more than there are words.
-    assert_eq!(faults.len(), 25, "{faults:#?}");
+    assert_eq!(faults.len(), 26, "{faults:#?}");
 }
 
 #[test]
