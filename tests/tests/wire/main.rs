@@ -25,6 +25,7 @@ mod inbound;
 mod instances;
 mod lasting;
 mod limit;
+mod npt;
 mod offload;
 mod passage;
 mod path;
