@@ -15,12 +15,12 @@ use crate::{
         desk::desk,
         flows::Entry,
         frame::{Frame, Skb, ethertype},
-        maps, sum,
+        maps,
     },
     known, npt, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
-    quote::{self, End, Quote},
+    quote::{self, End},
     rewrite, sort, translate,
 };
 
@@ -200,7 +200,7 @@ fn error_outward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     else {
         return Err(policy::unmatched(frame, packet));
     };
-    if !sound(frame, packet, &quote) {
+    if !quote::sound(frame, packet, &quote) {
         return Err(Reason::IcmpChecksum);
     }
     let target = entry.target();
@@ -231,20 +231,11 @@ fn error_inward(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     else {
         return Ok(inbound::unwanted(frame, packet));
     };
-    if !sound(frame, packet, &quote) {
+    if !quote::sound(frame, packet, &quote) {
         return Err(Reason::IcmpChecksum);
     }
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Source, target.daddr, target.dport)?;
     rewrite::addresses(frame, packet.l3, packet.key.saddr, target.daddr)?;
     Ok(Reason::IcmpErrorIn)
-}
-
-/// Whether the checksums of an ICMP error and of the IP header it quotes are right (RFC 5508 REQ-3):
-/// what is damaged must not come out as if it were not. Of an error in fragments, only the header it
-/// quotes can be looked at: the checksum is that of the whole.
-#[inline(always)]
-fn sound(frame: &mut Frame, error: &Packet, quote: &Quote) -> bool {
-    let whole = error.part == Part::Whole;
-    (!whole || sum::adds_up(frame, error.l4, error.end)) && sum::adds_up(frame, quote.l3, quote.l4)
 }

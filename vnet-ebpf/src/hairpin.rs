@@ -185,6 +185,9 @@ extern "C" fn vnet_hairpin_error(skb: Skb) -> u32 {
 fn error(frame: &mut Frame, packet: &Packet) -> Result<Reason, Reason> {
     let mut quote = quote::read(frame, packet, End::Source).ok_or(Reason::Inside)?;
     let entry = Entry::find(&quote.key.reversed()).filter(Entry::hairpin).ok_or(Reason::Inside)?;
+    if !quote::sound(frame, packet, &quote) {
+        return Err(Reason::IcmpChecksum);
+    }
     let target = entry.target();
     quote::rewrite(frame, packet, &quote, End::Source, target.daddr, target.dport)?;
     (quote.key.saddr, quote.key.sport) = (target.daddr, target.dport);

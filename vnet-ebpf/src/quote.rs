@@ -12,7 +12,8 @@ use vnet_common::{
 
 use crate::{
     checksum::Change,
-    packet::{Bytes, Ipv4Header, Kind, Packet, quoted_ports},
+    kernel::{frame::Frame, sum},
+    packet::{Bytes, Ipv4Header, Kind, Packet, Part, quoted_ports},
     rewrite::{Field, Patch, addresses, pseudo_header},
 };
 
@@ -53,6 +54,16 @@ pub fn read(bytes: &impl Bytes, error: &Packet, end: End) -> Option<Quote> {
         reserved: [0; 3],
     };
     Some(Quote { key, l3, l4, end: error.end })
+}
+
+/// Whether the checksums of an ICMP error and of the IP header it quotes are right (RFC 5508 REQ-3):
+/// what is damaged must not come out as if it were not. Of an error in fragments, only the header it
+/// quotes can be looked at: the checksum is that of the whole.
+#[inline(always)]
+#[must_use]
+pub fn sound(frame: &mut Frame, error: &Packet, quote: &Quote) -> bool {
+    let whole = error.part == Part::Whole;
+    (!whole || sum::adds_up(frame, error.l4, error.end)) && sum::adds_up(frame, quote.l3, quote.l4)
 }
 
 /// Which end of the quoted packet changes.

@@ -7,7 +7,9 @@ use std::thread;
 
 use vnet_tests::counters::Counters;
 use vnet_tests::lab::{Lab, OUTSIDE};
+use vnet_tests::packet::{IcmpKind, Sum, assert_valid};
 use vnet_tests::socket::{receive, try_receive};
+use vnet_tests::wire::Wire;
 
 use crate::scene::{Scene, ask, server};
 
@@ -127,4 +129,28 @@ fn its_flow_is_shown_and_its_packets_are_counted() {
     let flows = scene.lab.flows();
     assert_eq!(flows.len(), 3, "{flows:?}");
     scene.end();
+}
+
+#[test]
+fn rfc5508_req3_a_damaged_error_between_inside_hosts_is_dropped() {
+    for scene in scenes() {
+        let (a, b) = mapped(&scene);
+        let [one, other] = &scene.lab.clients[..] else { panic!("two clients") };
+        let (wire_a, wire_b) =
+            (Wire::open(&one.netns, &one.port), Wire::open(&other.netns, &other.port));
+        a.send_to(b"hello", outside(4001)).expect("a datagram can be sent");
+        assert_eq!(receive(&b).1, outside(4000));
+        let heard = wire_b.expect("the datagram", |packet| packet.source() == outside(4000));
+        let to = heard.ether.source;
+        let error = heard.error(other.address, IcmpKind::HOST_UNREACHABLE, 8);
+        let before = Counters::of(&scene.lab);
+        wire_b.send_packet(&error.clone().checksum(Sum::Wrong(0xbad)).frame(other.port.mac, to));
+        // One that is right follows, so that the other one would have come before it.
+        wire_b.send_packet(&error.frame(other.port.mac, to));
+        let told = wire_a.expect("an error", |packet| packet.quote().is_some());
+        assert_valid(&told.bytes());
+        let moved = Counters::of(&scene.lab).since(&before);
+        assert_eq!(moved.get("icmp_checksum"), Some(&1), "{moved:?}");
+        scene.end();
+    }
 }
