@@ -73,3 +73,29 @@ fn whom_a_mapping_has_forgotten_is_not_let_in_again_by_another_switch() {
     is_let_in(&lab.server.udp(lab::server(1, PORT + 1)), mapped, &client);
     scene.end();
 }
+
+#[test]
+fn an_address_is_let_in_as_long_as_there_is_a_conversation_with_it() {
+    let words = [BY_ADDRESS.as_slice(), &["--timeout-udp", "2"]].concat();
+    let scene = Scene::of(Lab::plan().server_addresses(2), &words);
+    let lab = &scene.lab;
+    let (former, partner) = (lab.server.udp(server()), lab.server.udp(lab::server(1, PORT)));
+    let second = lab.server.udp(lab::server(0, PORT + 1));
+    let client = scene.udp(0, 4000);
+    for remote in [&former, &second, &partner] {
+        assert_eq!(ask(&client, remote), outside(4000));
+    }
+    // One conversation of two with that address ends, then the other one.
+    let ended = |left: usize, going_on: &[&UdpSocket]| {
+        wait_until("a conversation is over", Duration::from_secs(10), || {
+            going_on.iter().for_each(|remote| assert_eq!(ask(&client, remote), outside(4000)));
+            lab.flows().len() == left
+        });
+    };
+    ended(2, &[&second, &partner]);
+    is_let_in(&lab.server.udp(lab::server(0, PORT + 2)), outside(4000), &client);
+    ended(1, &[&partner]);
+    is_shut_out(&lab.server.udp(lab::server(0, PORT + 3)), outside(4000), &client, &partner);
+    is_let_in(&lab.server.udp(lab::server(1, PORT + 3)), outside(4000), &client);
+    scene.end();
+}
