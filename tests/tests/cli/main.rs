@@ -17,5 +17,6 @@ mod killed;
 mod options;
 mod refusal;
 mod scene;
+mod sorter;
 mod spec;
 mod watch;

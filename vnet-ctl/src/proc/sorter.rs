@@ -7,12 +7,15 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::spec::Instance;
 
+/// What lives as long as the machine runs.
+const RUN: &str = "/run";
 /// Where the namespaces of all instances are.
 pub const HOME: &str = "/run/vnet";
 
@@ -86,7 +89,8 @@ pub fn inside<T: Send, E: From<io::Error> + Send>(
     })
 }
 
-/// Does something in a namespace that ends with it.
+/// Tries out all that a sorter takes, `work` included, in namespaces that end with this: a container
+/// may have no right to some of it, however much else it may do.
 ///
 /// # Errors
 /// When the kernel has no further namespaces, or what is done there fails.
@@ -94,9 +98,30 @@ pub fn try_out<T: Send, E: From<io::Error> + Send>(
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     apart(|| {
+        let home = if Path::new(HOME).exists() { HOME } else { RUN };
+        access(home, Access::WRITE_OK | Access::EXEC_OK).map_err(because("write to /run"))?;
         own_network()?;
+        settle(1).map_err(because("write to /proc/sys"))?;
+        try_mount().map_err(because("mount"))?;
         work()
     })
+}
+
+/// Mounts a namespace on this very program, where nobody else can see it.
+fn try_mount() -> io::Result<()> {
+    #[expect(deprecated, reason = "only with FILES it is not safe, and this is NEWNS alone")]
+    rustix::thread::unshare(UnshareFlags::NEWNS)?;
+    let apart = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", apart)?;
+    Ok(mount_bind("/proc/thread-self/ns/net", std::env::current_exe()?)?)
+}
+
+/// Says what could not be done.
+fn because<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> io::Error {
+    move |error| {
+        let error = error.into();
+        io::Error::new(error.kind(), format!("cannot {doing}: {error}"))
+    }
 }
 
 /// What the namespace is told, by names below `/proc/sys/net/ipv4`. To be called there.

@@ -54,7 +54,8 @@ pub(super) async fn remove(
 pub(crate) fn impossible() -> Option<String> {
     static TRIED: OnceLock<Option<String>> = OnceLock::new();
     let tried = TRIED.get_or_init(|| {
-        sorter::try_out(netlink::join_fragments).err().map(|error| error.to_string())
+        let tried = sorter::try_out(|| netlink::join_fragments().map_err(io::Error::other));
+        tried.err().map(|error| error.to_string())
     });
     tried.clone()
 }
