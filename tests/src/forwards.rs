@@ -4,7 +4,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use vnet_common::forward::{Forward, Order, Place, order};
 use vnet_common::policy::Config;
 use vnet_common::translate::pool;
-use vnet_ctl::state::{Table, spans};
+use vnet_ctl::state::{Table, places, spans};
 
 use crate::datapath::Datapath;
 
@@ -23,7 +23,8 @@ impl Datapath {
             old.iter().for_each(|key| map.remove(key).expect("it was there"));
             for forward in forwards {
                 let count = u32::from(forward.last - forward.first) + 1;
-                for span in spans(table.place(proto, forward), count) {
+                let own = places(proto, forward).into_iter().filter(|(own, _)| *own == table);
+                for span in own.flat_map(|(_, place)| spans(place, count)) {
                     map.insert(&Key::new(span.len, span.place), forward, 0).expect("room");
                 }
             }

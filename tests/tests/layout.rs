@@ -6,6 +6,7 @@ use std::mem::{offset_of, size_of};
 use aya::maps::{Map, MapData};
 use vnet_common::account::Counter;
 use vnet_common::answer::{Budget, Unsolicited};
+use vnet_common::call::{Asked, Home, Led};
 use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
@@ -137,7 +138,7 @@ fn datagram() -> Record {
     })
 }
 
-fn rows() -> [Row; 19] {
+fn rows() -> [Row; 21] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
@@ -160,6 +161,12 @@ fn rows() -> [Row; 19] {
         ("fragments", fragment(), datagram()),
         ("strays", fragment(), datagram()),
         ("serial", None, record!(Serial { id })),
+        ("home", None, record!(Home { netns, shown })),
+        (
+            "asked",
+            Some(record!(Led { socket, addr, port, reserved })),
+            record!(Asked { addr, port, reserved }),
+        ),
     ]
 }
 

@@ -27,6 +27,9 @@ impl Place {
     pub const BEFORE_PORT: u32 = 48;
     /// Bits of all of it.
     pub const BITS: u32 = 64;
+    /// Stands where the number of an outside address does, for 127.0.0.0/8 and ::1: who asks this host
+    /// from this host.
+    pub const LOOPBACK: u32 = u32::MAX;
 
     /// This port of an inside host.
     #[inline(always)]

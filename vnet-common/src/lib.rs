@@ -11,6 +11,7 @@
 pub mod account;
 pub mod answer;
 pub mod block;
+pub mod call;
 pub mod event;
 pub mod expire;
 pub mod flow;

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod address;
 pub mod answer;
+pub mod call;
 pub mod checksum;
 pub mod decide;
 pub mod expire;

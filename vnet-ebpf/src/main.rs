@@ -3,13 +3,20 @@
 #![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "the licence is an exported symbol"))]
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    macros::{cgroup_sock_addr, classifier},
+    programs::{SockAddrContext, TcContext},
+};
 use vnet_common::flow::Direction;
 use vnet_ebpf::{
     account::AGAIN,
+    call,
     decide::{vnet_decide_in, vnet_decide_out},
     expire,
-    kernel::frame::{Frame, Skb},
+    kernel::{
+        calls::Call,
+        frame::{Frame, Skb},
+    },
     known, order,
 };
 
@@ -36,6 +43,60 @@ pub fn vnet_clock(_context: TcContext) -> i32 {
 pub fn vnet_ports(context: TcContext) -> i32 {
     order::obey(&Frame::of(context))
 }
+
+/// A socket of this host connects by IPv4.
+#[cgroup_sock_addr(connect4)]
+pub fn vnet_connect4(context: SockAddrContext) -> i32 {
+    let call = Call::from(context);
+    call.learn();
+    call::ask4(call);
+    GO_ON
+}
+
+/// A socket of this host connects by IPv6.
+#[cgroup_sock_addr(connect6)]
+pub fn vnet_connect6(context: SockAddrContext) -> i32 {
+    call::ask6(Call::from(context));
+    GO_ON
+}
+
+/// A UDP socket of this host sends by IPv4 to somebody it is not connected to.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn vnet_send4(context: SockAddrContext) -> i32 {
+    call::ask4(Call::from(context));
+    GO_ON
+}
+
+/// A UDP socket of this host is told who has sent to it.
+#[cgroup_sock_addr(recvmsg4)]
+pub fn vnet_receive4(context: SockAddrContext) -> i32 {
+    call::tell4(Call::from(context));
+    GO_ON
+}
+
+/// The same for an IPv6 socket.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn vnet_receive6(context: SockAddrContext) -> i32 {
+    call::tell6(Call::from(context));
+    GO_ON
+}
+
+/// A socket of this host is told who it is connected to.
+#[cgroup_sock_addr(getpeername4)]
+pub fn vnet_peer4(context: SockAddrContext) -> i32 {
+    call::tell4(Call::from(context));
+    GO_ON
+}
+
+/// The same for an IPv6 socket.
+#[cgroup_sock_addr(getpeername6)]
+pub fn vnet_peer6(context: SockAddrContext) -> i32 {
+    call::tell6(Call::from(context));
+    GO_ON
+}
+
+/// What a program on a socket's call returns: whether the call is allowed is not ours to say.
+const GO_ON: i32 = 1;
 
 /// What is known passes; about the rest somebody decides, once.
 #[inline(always)]

@@ -65,6 +65,28 @@ fn a_forward_comes_is_shown_and_goes() {
 }
 
 #[test]
+fn this_hosts_own_sockets_are_led_while_there_is_a_forward() {
+    let scene = attached(Lab::plan());
+    let leads = || scene.status()["leads_own_sockets"].clone();
+    assert_eq!(leads(), Value::Null);
+    scene.forward("add tcp 80 10.0.0.2");
+    assert_eq!(leads(), true);
+    // Somebody has taken one of the programs off.
+    let pin = vnet_tests::instance::pins(scene.lab.instance()).join("call_connect4");
+    std::fs::remove_file(pin).expect("the link is pinned");
+    let status = scene.status();
+    assert_eq!(
+        (&status["leads_own_sockets"], &status["health"]),
+        (&false.into(), &"broken".into())
+    );
+    scene.attach(&[]);
+    assert_eq!(leads(), true);
+    scene.forward("del 80");
+    assert_eq!(leads(), Value::Null);
+    scene.detach();
+}
+
+#[test]
 fn the_same_again_changes_nothing_and_a_name_is_what_it_is_known_by() {
     let scene = attached(Lab::plan().clients(2));
     scene.forward("add tcp 80 10.0.0.2 --name web");
@@ -171,7 +193,12 @@ fn a_port_of_a_listening_socket_is_refused_by_its_name() {
     scene.forward("del 53");
     drop(socket);
     let _loopback = scene.lab.router.listen("127.0.0.1:5432");
-    scene.forward("add tcp 5432 10.0.0.2");
+    let made = scene.forward("add tcp 5432 10.0.0.2");
+    let note = made["notes"][0].as_str().unwrap_or_default();
+    assert!(
+        note.contains(&pid) && note.contains("listens on 127.0.0.1:5432 and keeps that"),
+        "{made}"
+    );
     let _elsewhere = scene.lab.router.listen("10.0.0.1:5433");
     scene.forward("add tcp 5433 10.0.0.2");
     scene.detach();

@@ -29,6 +29,7 @@ mod npt;
 mod offload;
 mod passage;
 mod path;
+mod publish;
 mod room;
 mod scene;
 mod talk;

@@ -10,11 +10,12 @@ use aya::programs::links::{LinkError, PinnedLink};
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{Config, role};
 
+use super::calls;
 use super::error::{Error, is_absent, is_other_layout};
 use super::hooks;
 use super::maps::Maps;
 use super::pins::{MAPS, Pins};
-use crate::spec::{self, Hook};
+use crate::spec::{self, Call, Hook};
 use crate::state::{Found, Instance, Programs, Running};
 
 /// An instance as its pins show it. Hooks by `clsact` have no pins: they are found by netlink.
@@ -40,8 +41,17 @@ pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
     let infos: BTreeMap<_, _> =
         Hook::ALL.into_iter().filter_map(|hook| Some((hook, program(&pins, hook)?))).collect();
     let programs = infos.iter().map(|(hook, info)| (*hook, info.id())).collect();
-    if let (Some(ingress), Some(egress)) = (infos.get(&Hook::In), infos.get(&Hook::Out)) {
-        instance.programs = Some(Programs { tag_in: ingress.tag(), tag_out: egress.tag() });
+    let of_calls: BTreeMap<_, _> =
+        Call::ALL.into_iter().filter_map(|call| Some((call, of_call(&pins, call)?))).collect();
+    let ids = of_calls.iter().map(|(call, info)| (*call, info.id())).collect();
+    instance.calls = calls::running(&pins, &ids);
+    let all = of_calls.len() == Call::ALL.len();
+    if let (Some(ingress), Some(egress), true) = (infos.get(&Hook::In), infos.get(&Hook::Out), all)
+    {
+        let tag_calls =
+            Programs::tag_of(Call::ALL.iter().filter_map(|call| Some(of_calls.get(call)?.tag())));
+        instance.programs =
+            Some(Programs { tag_in: ingress.tag(), tag_out: egress.tag(), tag_calls });
     }
     for (index, hook) in pins.links()? {
         if let Some((id, running)) = link(&pins, index, hook, &programs)? {
@@ -100,6 +110,10 @@ fn exists(path: &Path) -> bool {
 
 fn program(pins: &Pins, hook: Hook) -> Option<ProgramInfo> {
     ProgramInfo::from_pin(pins.program(hook)).ok()
+}
+
+fn of_call(pins: &Pins, call: Call) -> Option<ProgramInfo> {
+    ProgramInfo::from_pin(pins.call_program(call)).ok()
 }
 
 /// Id of the program on a pinned link, and what that means; `None` when it was just removed.

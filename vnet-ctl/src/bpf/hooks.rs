@@ -5,12 +5,15 @@ use std::os::fd::AsRawFd as _;
 
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
-use aya::programs::{LinkOrder, MultiProgLink as _, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{
+    CgroupSockAddr, LinkOrder, MultiProgLink as _, ProgramError, SchedClassifier, TcAttachType,
+};
 
+use super::calls;
 use super::error::Error;
 use super::load;
 use super::pins::{Pins, remove};
-use crate::spec::Hook;
+use crate::spec::{Call, Hook};
 use crate::state::{TcxProgram, Way};
 
 const fn attach_type(hook: Hook) -> TcAttachType {
@@ -57,6 +60,7 @@ pub(super) fn link_facts(link: FdLink) -> Result<(u32, u32), LinkError> {
 /// The programs that were pinned before others took their place, kept to put them back.
 pub struct Former {
     programs: Vec<(Hook, SchedClassifier)>,
+    calls: Vec<(Call, CgroupSockAddr)>,
 }
 
 impl Former {
@@ -64,7 +68,14 @@ impl Former {
     #[must_use]
     pub fn of(pins: &Pins) -> Self {
         let open = |hook| Some((hook, SchedClassifier::from_pin(pins.program(hook)).ok()?));
-        Self { programs: Hook::ALL.into_iter().filter_map(open).collect() }
+        let open_call = |call| {
+            let kind = calls::attach_type(call);
+            Some((call, CgroupSockAddr::from_pin(pins.call_program(call), kind).ok()?))
+        };
+        Self {
+            programs: Hook::ALL.into_iter().filter_map(open).collect(),
+            calls: Call::ALL.into_iter().filter_map(open_call).collect(),
+        }
     }
 
     /// Pins them again.
@@ -74,6 +85,9 @@ impl Former {
     pub fn put_back(&mut self, pins: &Pins) -> Result<(), Error> {
         for (hook, program) in &mut self.programs {
             load::pin(program, pins, *hook)?;
+        }
+        for (call, program) in &mut self.calls {
+            load::pin_call(program, pins, *call)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use aya::maps::MapError;
-use aya::programs::SchedClassifier;
+use aya::programs::{CgroupSockAddr, ProgramError, ProgramInfo, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
 use tracing::debug;
 use vnet_common::event::telling;
@@ -12,10 +12,11 @@ use vnet_common::forward::Order;
 use vnet_common::policy::{Config, config_flag};
 use vnet_common::translate::pool;
 
+use super::calls;
 use super::error::Error;
 use super::object::OBJECT;
 use super::pins::{MAPS, Pins};
-use crate::spec::Hook;
+use crate::spec::{Call, Hook};
 use crate::state::Programs;
 
 /// Tickets beyond one for each connection: those that have become stale wait in the queue too.
@@ -97,7 +98,37 @@ impl Loaded {
         let tag_out = self.load_program(program_name(Hook::Out))?;
         self.load_program(CLOCK)?;
         self.load_orders()?;
-        Ok(Programs { tag_in, tag_out })
+        let mut tags = Vec::new();
+        for call in Call::ALL {
+            tags.push(self.load_call(call)?);
+        }
+        Ok(Programs { tag_in, tag_out, tag_calls: Programs::tag_of(tags) })
+    }
+
+    fn load_call(&mut self, call: Call) -> Result<u64, Error> {
+        let name = calls::program_name(call);
+        let program = self.call(call)?;
+        let loaded = program.load().and_then(|()| program.info());
+        tag(name, loaded)
+    }
+
+    /// Puts the loaded programs on the calls of this host's sockets, and takes them off at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn try_calls(&mut self) -> Result<(), Error> {
+        let root = calls::root()?;
+        for call in Call::ALL {
+            drop(calls::put_on(self.call(call)?, call, &root)?);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Call) -> Result<&mut CgroupSockAddr, Error> {
+        let name = calls::program_name(call);
+        let missing = || Error::Missing(format!("program {name}"));
+        let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
+        program.try_into().map_err(|_| Error::Missing(format!("program {name} on a call")))
     }
 
     /// Has the verifier check the program that carries out orders.
@@ -111,11 +142,7 @@ impl Loaded {
     fn load_program(&mut self, name: &'static str) -> Result<u64, Error> {
         let program = self.program(name)?;
         let loaded = program.load().and_then(|()| program.info());
-        let info = loaded.map_err(|source| {
-            debug!("{source}");
-            Error::Program { program: name, source: source.into() }
-        });
-        Ok(info?.tag())
+        tag(name, loaded)
     }
 
     /// Arms the expiry timer, by running the program that does.
@@ -176,8 +203,20 @@ impl Loaded {
         for hook in Hook::ALL {
             pin(self.program(program_name(hook))?, pins, hook)?;
         }
+        for call in Call::ALL {
+            pin_call(self.call(call)?, pins, call)?;
+        }
         Ok(())
     }
+}
+
+/// Tag of a program that was loaded.
+fn tag(name: &'static str, loaded: Result<ProgramInfo, ProgramError>) -> Result<u64, Error> {
+    let info = loaded.map_err(|source| {
+        debug!("{source}");
+        Error::Program { program: name, source: source.into() }
+    });
+    Ok(info?.tag())
 }
 
 /// Whether the object has exactly the maps of [`MAPS`]: one that is not pinned would begin anew
@@ -197,6 +236,15 @@ pub(super) fn pin(program: &mut SchedClassifier, pins: &Pins, hook: Hook) -> Res
     let (new, place) = (pins.new_program(hook), pins.program(hook));
     super::pins::remove(&new)?;
     let doing = || format!("pin program {}", program_name(hook));
+    program.pin(&new).map_err(|error| Error::hook(doing(), error))?;
+    std::fs::rename(&new, &place).map_err(|error| Error::file("pin", &place, error))
+}
+
+/// The same for the program of a call.
+pub(super) fn pin_call(program: &mut CgroupSockAddr, pins: &Pins, call: Call) -> Result<(), Error> {
+    let (new, place) = (pins.new_call_program(call), pins.call_program(call));
+    super::pins::remove(&new)?;
+    let doing = || format!("pin program {}", calls::program_name(call));
     program.pin(&new).map_err(|error| Error::hook(doing(), error))?;
     std::fs::rename(&new, &place).map_err(|error| Error::file("pin", &place, error))
 }

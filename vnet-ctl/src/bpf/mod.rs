@@ -1,5 +1,6 @@
 //! Everything about eBPF: the object, its maps, programs and hooks. The only place that names aya.
 
+mod calls;
 mod error;
 mod events;
 mod forwards;
@@ -16,6 +17,7 @@ mod pins;
 mod probe;
 mod tables;
 
+pub use calls::{attach_calls, detach_calls, why_no_calls};
 pub use error::Error;
 pub use events::Events;
 pub use forwards::Orders;

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use crate::spec::{Hook, Instance, link_pin, read_link_pin};
+use crate::spec::{Call, Hook, Instance, link_pin, read_link_pin};
 
 /// Where bpffs is.
 pub const ROOT: &str = "/sys/fs/bpf";
@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 28] = [
+pub(super) const MAPS: [&str; 30] = [
     "config",
     "links",
     "outsides",
@@ -24,6 +24,8 @@ pub(super) const MAPS: [&str; 28] = [
     "forwards",
     "forwarded",
     "rules",
+    "home",
+    "asked",
     "flows4",
     "mappings",
     "hosts",
@@ -106,6 +108,28 @@ impl Pins {
         self.dir.join(format!("new_{hook}"))
     }
 
+    /// Pin of the program for a call.
+    #[must_use]
+    pub fn call_program(&self, call: Call) -> PathBuf {
+        self.dir.join(format!("prog_{call}"))
+    }
+
+    /// Where a new one is pinned before it takes the place of the former one.
+    pub(super) fn new_call_program(&self, call: Call) -> PathBuf {
+        self.dir.join(format!("new_{call}"))
+    }
+
+    /// Pin of the link that keeps a program on a call.
+    #[must_use]
+    pub fn call(&self, call: Call) -> PathBuf {
+        self.dir.join(call.pin())
+    }
+
+    /// Where a new one is pinned before it takes the place of the former one.
+    pub(super) fn new_call(&self, call: Call) -> PathBuf {
+        self.dir.join(format!("new_{}", call.pin()))
+    }
+
     /// Pin of a TCX link.
     #[must_use]
     pub fn link(&self, ifindex: u32, hook: Hook) -> PathBuf {
@@ -149,6 +173,10 @@ impl Pins {
         for hook in Hook::ALL {
             remove(&self.program(hook))?;
             remove(&self.new_program(hook))?;
+        }
+        for call in Call::ALL {
+            remove(&self.call_program(call))?;
+            remove(&self.new_call_program(call))?;
         }
         Ok(())
     }

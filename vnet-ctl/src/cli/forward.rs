@@ -32,7 +32,10 @@ Examples:
 The target sees the real client. The ports are the forward's alone: they are given to no connection
 from inside, but for those that the target itself makes from the port that is led to it. Adding the
 same again changes nothing. Adding with the --name of one that is there changes it: connections
-that it leads elsewhere now are ended, and whoever goes on sending reaches the new target.";
+that it leads elsewhere now are ended, and whoever goes on sending reaches the new target.
+
+Processes of this host reach the target by the same port of the outside address, of 127.0.0.1 and of
+::1, unless a service of this host listens there.";
 
 const DEL_EXAMPLES: &str = "\
 Examples:

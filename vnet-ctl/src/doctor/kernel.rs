@@ -15,6 +15,7 @@ pub(super) fn checks() -> Vec<Check> {
     checks.push(programs());
     checks.push(hooks());
     checks.push(sorter());
+    checks.push(calls());
     checks
 }
 
@@ -84,6 +85,24 @@ fn sorter() -> Check {
             let advice = "load nf_tables, nft_ct and nf_conntrack, or attach with --fragments ordered: \
                           fragments that come before their first are lost then";
             Check::warn(name, why, advice)
+        }
+    }
+}
+
+/// Tried out, too: they lead nobody.
+fn calls() -> Check {
+    let name = "own sockets";
+    let tried = Loaded::load(SCRATCH, None).and_then(|mut loaded| {
+        loaded.load_programs()?;
+        loaded.try_calls()
+    });
+    match tried {
+        Ok(()) => Check::ok(name, "are led by forwards as others are"),
+        Err(error) => {
+            let advice = "use a kernel with CONFIG_CGROUP_BPF, where nobody has a program on the root \
+                          cgroup that lets no other be beside it (bpftool cgroup tree): until then \
+                          processes of this host reach targets of forwards by their inside addresses only";
+            Check::warn(name, error.to_string(), advice)
         }
     }
 }

@@ -34,6 +34,7 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
     let_forward(&mut plan, wanted, before, host);
     drop_rest(&mut plan, wanted, before, host);
     forward::change(&mut plan, &wanted.forwarding, &before.forwarding, |_| Grip::Loose);
+    forward::calls(&mut plan, wanted, before);
     if found.is_some() && (!plan.steps.is_empty() || !same_config(&wanted.config, &before.config)) {
         // Last: the datapath sees the new epoch only when everything it stands for is there.
         let config = Config { epoch: before.config.epoch.wrapping_add(1), ..wanted.config };

@@ -10,7 +10,7 @@ use vnet_common::forward::{Rule, rule_state};
 use vnet_common::policy::Config;
 
 use super::step::{Entry, Grip, Plan, Step};
-use crate::state::{Forwarding, Instance, without};
+use crate::state::{Forwarding, Instance, Running, without};
 
 /// Steps that change nothing of an instance but its forwards. `grip` holds for the ports of rules
 /// that are new or different.
@@ -18,12 +18,27 @@ use crate::state::{Forwarding, Instance, without};
 pub fn forward(wanted: &Instance, before: &Instance, grip: impl Fn(u32) -> Grip) -> Plan {
     let mut plan = Plan::default();
     change(&mut plan, &wanted.forwarding, &before.forwarding, grip);
+    calls(&mut plan, wanted, before);
     if !plan.steps.is_empty() {
         let config = Config { epoch: before.config.epoch.wrapping_add(1), ..before.config };
         plan.push(Step::WriteConfig(config), Step::WriteConfig(before.config));
     }
     settle(&mut plan, &wanted.forwarding, &before.forwarding);
     plan
+}
+
+/// The programs on the calls of this host's own sockets, which come when there is something to lead
+/// them by.
+pub(super) fn calls(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    let loaded = plan.steps.iter().any(|planned| matches!(planned.step, Step::LoadPrograms(_)));
+    match (wanted.calls, before.calls) {
+        (Some(_), Some(Running::Current)) if !loaded => {}
+        // The former ones did the same, and what is not current is replaced by whoever comes next.
+        (Some(_), Some(_)) => plan.push_final(Step::AttachCalls),
+        (Some(_), None) => plan.push(Step::AttachCalls, Step::DetachCalls),
+        (None, Some(_)) => plan.push(Step::DetachCalls, Step::AttachCalls),
+        (None, None) => {}
+    }
 }
 
 /// Everything but the settling of rules, which follows when the epoch has been raised.

@@ -19,6 +19,9 @@ pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
         Some(heir) => hand_sysctls(&mut plan, found, heir),
         None => put_back_sysctls(&mut plan, found, host),
     }
+    if found.calls.is_some() {
+        plan.push_final(Step::DetachCalls);
+    }
     for (index, hook) in found.hooks.keys() {
         let way = Way::of(&link_of(found, *index), *hook);
         plan.push_final(Step::Detach(*index, *hook, way));

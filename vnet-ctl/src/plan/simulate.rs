@@ -62,6 +62,8 @@ impl World {
             | Step::TakePorts(..)
             | Step::GivePorts(_)
             | Step::FillPeers
+            | Step::AttachCalls
+            | Step::DetachCalls
             | Step::WriteConfig(_)
             | Step::RememberSysctl(..)
             | Step::ForgetSysctl(_)
@@ -104,6 +106,8 @@ impl World {
                 let left = without(&instance.forwarding.reserved, &[*ports]);
                 instance.forwarding.reserved = left;
             }
+            Step::AttachCalls => instance.calls = Some(Running::Current),
+            Step::DetachCalls => instance.calls = None,
             Step::WriteConfig(config) => instance.config = *config,
             Step::RememberSysctl(name, sysctl) => remember(instance, name, *sysctl),
             Step::ForgetSysctl(name) => _ = instance.sysctls.remove(name),
@@ -112,6 +116,7 @@ impl World {
                 for running in instance.hooks.values_mut() {
                     *running = Running::Old;
                 }
+                instance.calls = instance.calls.map(|_| Running::Old);
             }
             Step::UnpinPrograms => instance.programs = None,
             Step::Attach(index, hook, _) | Step::Replace(index, hook, _) => {

@@ -55,6 +55,10 @@ pub enum Step {
     GivePorts(PoolPorts),
     /// Make `peers` say whom those inside talk to.
     FillPeers,
+    /// Put the pinned programs on the calls of this host's own sockets.
+    AttachCalls,
+    /// Take them off.
+    DetachCalls,
     /// Write `config`.
     WriteConfig(Config),
     /// Remember what a sysctl was.
@@ -152,6 +156,8 @@ impl fmt::Display for Step {
                 write!(f, "give ports {ports} back to pool {pool}")
             }
             Self::FillPeers => write!(f, "peers: those of the connections there are"),
+            Self::AttachCalls => write!(f, "attach to the calls of this host's sockets"),
+            Self::DetachCalls => write!(f, "detach from the calls of this host's sockets"),
             Self::WriteConfig(config) => write!(f, "write config, epoch {}", config.epoch),
             Self::RememberSysctl(name, sysctl) => {
                 write!(f, "remember that {name} was {}", sysctl.before)

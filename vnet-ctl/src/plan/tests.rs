@@ -5,13 +5,17 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
+use vnet_common::forward::{Forward, Rule};
 use vnet_common::policy::{Source, link_flag, role, source};
 
 use super::*;
 use crate::spec::{Attach, Hook, Words};
-use crate::state::{Device, Found, Host, IP_FORWARD, Instance, Programs, Running, Tc, Way, wanted};
+use crate::state::{
+    Device, Forwarding, Found, Host, IP_FORWARD, Instance, Programs, Running, Tc, Way, calls,
+    wanted,
+};
 
-const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2 };
+const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2, tag_calls: 3 };
 
 fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
     let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
@@ -137,7 +141,7 @@ fn an_inside_device_comes_and_goes() {
 fn other_programs_replace_the_running_ones_in_place() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words::default()));
-    world.image = Some(Programs { tag_in: 3, tag_out: 4 });
+    world.image = Some(Programs { tag_in: 3, tag_out: 4, tag_calls: 3 });
     let plan = settle(&mut world, &wish(Words::default()));
     assert!(matches!(plan.steps[0].step, Step::LoadPrograms(_)));
     assert!(matches!(plan.steps[1].step, Step::Replace(2, Hook::In, Way::Tcx)));
@@ -151,6 +155,48 @@ fn a_missing_hook_is_attached_again() {
     world.instance.as_mut().unwrap().hooks.remove(&(2, Hook::Out));
     let plan = settle(&mut world, &wish(Words::default()));
     assert!(matches!(plan.steps[0].step, Step::Attach(2, Hook::Out, Way::Tcx)));
+}
+
+#[test]
+fn programs_sit_on_calls_while_there_is_a_forward_and_the_kernel_lets_them() {
+    let plain = wish(Words::default());
+    let mut world = world(host(true, 0, 0));
+    settle(&mut world, &plain);
+    let target = Forward {
+        inside: [10, 0, 0, 2],
+        first: 80,
+        last: 80,
+        inside_first: 80,
+        id: 1,
+        ..Forward::default()
+    };
+    let rule =
+        Rule { forward: target, asked: [0; 4], proto: 6, state: 0, reserved: 0, name: [b'x'; 32] };
+    let change = |world: &mut World, rules: &[Rule]| {
+        let before = world.instance.clone().unwrap();
+        let rules = rules.iter().map(|rule| (rule.forward.id, *rule)).collect();
+        let forwarding = Forwarding::of(rules, &before.outsides);
+        let calls = calls(&forwarding, Some(&before), &world.host);
+        let plan =
+            forward(&Instance { forwarding, calls, ..before.clone() }, &before, |_| Grip::Loose);
+        world.run(&plan);
+        plan
+    };
+    let plan = change(&mut world, &[rule]);
+    let filled = position(&plan, |step| matches!(step, Step::SetForwards(_)));
+    assert!(filled < position(&plan, |step| *step == Step::AttachCalls), "tables first");
+    assert_eq!(world.instance.as_ref().unwrap().calls, Some(Running::Current));
+    world.image = Some(Programs { tag_in: 1, tag_out: 2, tag_calls: 4 });
+    let plan = settle(&mut world, &plain);
+    let loaded = position(&plan, |step| matches!(step, Step::LoadPrograms(_)));
+    assert!(loaded < position(&plan, |step| *step == Step::AttachCalls), "others take their place");
+    let gone = change(&mut world, &[]);
+    position(&gone, |step| *step == Step::DetachCalls);
+    assert_eq!(world.instance.as_ref().unwrap().calls, None);
+    world.host.uncallable = Some("no cgroups".to_owned());
+    let without = change(&mut world, &[rule]);
+    assert!(without.steps.iter().all(|planned| planned.step != Step::AttachCalls));
+    assert_eq!(world.instance.as_ref().unwrap().calls, None);
 }
 
 #[test]

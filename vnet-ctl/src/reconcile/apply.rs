@@ -122,6 +122,8 @@ impl<'a> Executor<'a> {
             Step::TakePorts(ports, grip) => self.ports.take(&self.pins, *ports, *grip)?,
             Step::GivePorts(ports) => self.ports.give(&self.pins, *ports)?,
             Step::FillPeers => Tables::of(self.pins.clone()).fill_peers()?,
+            Step::AttachCalls => bpf::attach_calls(&self.pins)?,
+            Step::DetachCalls => bpf::detach_calls(&self.pins)?,
             Step::WriteConfig(config) => maps.write_config(config)?,
             Step::RememberSysctl(name, sysctl) => maps.put_sysctl(name, sysctl)?,
             Step::HandSysctl(name, sysctl, heir) => {
@@ -190,5 +192,6 @@ const fn makes_many(step: &Step) -> bool {
             | Step::FillPools
             | Step::SetForwards(_)
             | Step::MakeSorter(..)
+            | Step::AttachCalls
     )
 }

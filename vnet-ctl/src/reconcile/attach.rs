@@ -67,6 +67,11 @@ async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     if wish.sort && state::sorter(&wish.instance, &seen.host).is_none() {
         seen.host.unsortable = sorter::impossible();
     }
+    let led = living(wish, &seen)
+        .is_some_and(|found| found.calls.is_none() && !found.forwarding.staying().is_empty());
+    if led {
+        seen.host.uncallable = bpf::why_no_calls(&Pins::of(&wish.instance));
+    }
     Ok(seen)
 }
 

@@ -15,7 +15,8 @@ use crate::plan::{self, Grip};
 use crate::proc::{privilege, sockets};
 use crate::spec::{self, ForwardWish, Which};
 use crate::state::{
-    Forwarding, Found, Instance, Life, RULES_MAX, Words as _, clashes, elsewhere, resolved,
+    Forwarding, Found, Instance, Life, RULES_MAX, Words as _, calls, clashes, elsewhere, kept,
+    resolved, unled,
 };
 
 /// Makes what the wish says; with `dry_run` only says what it would do.
@@ -27,13 +28,13 @@ pub async fn add_forward(wish: &ForwardWish, dry_run: bool) -> Result<(Report, R
         let mut rules = instance.forwarding.staying();
         let rule = rule(wish, &rules);
         let id = rule.forward.id;
-        check(wish, &rule, netlink, seen, instance).await?;
+        let notes = check(wish, &rule, netlink, seen, instance).await?;
         rules.insert(id, rule);
         if rules.len() > RULES_MAX {
             return Err(Fault::from(ForwardFault::TooMany(RULES_MAX)).into());
         }
         let grip = if wish.force { Grip::Force(id) } else { Grip::Firm(id) };
-        Ok(Decision { rules, rule, grip })
+        Ok(Decision { rules, rule, grip, notes })
     })
     .await
 }
@@ -53,7 +54,7 @@ pub async fn delete_forward(
         let rule = chosen(which, &rules, instance)
             .or_else(|none| chosen(which, &instance.forwarding.rules, instance).or(Err(none)))?;
         rules.remove(&rule.forward.id);
-        Ok(Decision { rules, rule, grip: Grip::Loose })
+        Ok(Decision { rules, rule, grip: Grip::Loose, notes: Vec::new() })
     })
     .await
 }
@@ -66,6 +67,8 @@ struct Decision {
     rule: Rule,
     /// How its ports are taken.
     grip: Grip,
+    /// What is worth saying about it.
+    notes: Vec<String>,
 }
 
 /// Looks, decides, and carries out what was decided.
@@ -83,20 +86,30 @@ async fn changing(
     let dry_run = dry_run || Trap::lists();
     let _lock = if dry_run { None } else { Some(Lock::take()?) };
     let _calm = if dry_run { Some(Calm::wait()?) } else { None };
-    let seen = observe(&netlink, Scope::Instances).await?;
-    let instance = meant(only, &seen)?;
-    let Decision { rules, rule, grip } = decide(&netlink, &seen, instance).await?;
+    let mut seen = observe(&netlink, Scope::Instances).await?;
+    let name = meant(only, &seen)?.name.clone();
+    seen.host.uncallable = uncallable(meant(only, &seen)?);
+    let instance = meant(Some(&name), &seen)?;
+    let Decision { rules, rule, grip, mut notes } = decide(&netlink, &seen, instance).await?;
     let forwarding = Forwarding::of(rules, &instance.outsides);
-    let wanted = Instance { forwarding, ..instance.clone() };
+    let calls = calls(&forwarding, Some(instance), &seen.host);
+    notes.extend(unled(&forwarding, &seen.host));
+    let wanted = Instance { forwarding, calls, ..instance.clone() };
     let grip = |id| if id == rule.forward.id { grip } else { Grip::Loose };
     let plan = plan::forward(&wanted, instance, grip);
-    let mut report = Report { applied: !dry_run, in_place: true, ..Report::default() };
+    let mut report = Report { applied: !dry_run, in_place: true, notes, ..Report::default() };
     if !dry_run {
         let mut executor = Executor::new(&netlink, &seen.host, &instance.name);
         executor.run(&plan, &mut Trap::set()).await?;
     }
     report.add(plan);
     Ok((report, rule))
+}
+
+/// Why programs cannot sit on the calls of this host's sockets, where none do yet.
+pub(super) fn uncallable(instance: &Instance) -> Option<String> {
+    let first = instance.calls.is_none();
+    first.then(|| bpf::why_no_calls(&Pins::of(&instance.name))).flatten()
 }
 
 /// The instance that is meant: the named one, else the only one of this namespace.
@@ -169,14 +182,14 @@ fn own_name(wish: &ForwardWish, rules: &BTreeMap<u32, Rule>) -> String {
     names.find(|name| rules.values().all(|rule| rule.name() != *name)).unwrap_or(plain)
 }
 
-/// Everything that speaks against the rule.
+/// Everything that speaks against the rule; what is worth saying where nothing does.
 async fn check(
     wish: &ForwardWish,
     rule: &Rule,
     netlink: &Netlink,
     seen: &Seen,
     instance: &Instance,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let target = netlink.way_to(wish.inside).await?;
     let waiting = sockets::waiting(wish.proto, wish.ports);
     let waiting = waiting.map_err(|error| Error::io("list the sockets of this host", error))?;
@@ -184,7 +197,7 @@ async fn check(
     if !wish.force {
         faults.extend(holders(rule, instance)?);
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::Faults(faults)) }
+    if faults.is_empty() { Ok(kept(rule, &waiting)) } else { Err(Error::Faults(faults)) }
 }
 
 /// Mappings that hold ports of the rule, but for those of the target itself.

@@ -1,6 +1,7 @@
 //! What was typed, become typed: words in, meaning or every fault out. Knows no kernel.
 
 mod attach;
+mod call;
 mod file;
 mod forward;
 mod name;
@@ -10,6 +11,7 @@ mod word;
 mod words;
 
 pub use attach::{Attach, Inside};
+pub use call::Call;
 pub use file::Spec;
 pub use forward::{ForwardWish, ForwardWords, Proto, Which, forward_name};
 pub use name::{Hook, Instance, device_name, link_pin, read_link_pin, sorter_device};

@@ -117,6 +117,8 @@ pub struct Host {
     pub sorters: BTreeSet<spec::Instance>,
     /// Why such a namespace cannot be made, when that was tried and it cannot.
     pub unsortable: Option<String>,
+    /// Why programs cannot sit on the calls of its sockets, when that was tried and they cannot.
+    pub uncallable: Option<String>,
     /// Its forwarding sysctls by dotted name.
     pub sysctls: BTreeMap<String, i32>,
     /// Whether the kernel has TCX.

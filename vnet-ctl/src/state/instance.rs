@@ -10,13 +10,23 @@ use vnet_common::prefix6::Prefix6;
 use super::forward::Forwarding;
 use crate::spec::{self, Hook, Ports};
 
-/// Tags of the two programs: what the kernel makes of their instructions.
+/// Tags of the programs: what the kernel makes of their instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Programs {
     /// Tag of `vnet_in`.
     pub tag_in: u64,
     /// Tag of `vnet_out`.
     pub tag_out: u64,
+    /// One made from the tags of those on the calls of this host's sockets.
+    pub tag_calls: u64,
+}
+
+impl Programs {
+    /// One tag made from several, in their order.
+    #[must_use]
+    pub fn tag_of(tags: impl IntoIterator<Item = u64>) -> u64 {
+        tags.into_iter().fold(0, |all, tag| all.rotate_left(7) ^ tag)
+    }
 }
 
 /// What runs on a hook that is ours.
@@ -57,6 +67,8 @@ pub struct Instance {
     pub programs: Option<Programs>,
     /// Hooks that are ours.
     pub hooks: BTreeMap<(u32, Hook), Running>,
+    /// What sits on the calls of this host's own sockets.
+    pub calls: Option<Running>,
     /// Kernel ids of the programs on those hooks.
     pub ids: BTreeSet<u32>,
 }
@@ -78,6 +90,7 @@ impl Instance {
             sorter: None,
             programs: None,
             hooks: BTreeMap::new(),
+            calls: None,
             ids: BTreeSet::new(),
         }
     }

@@ -20,8 +20,8 @@ pub use block::{Place, Places};
 pub use change::{Change, changes, refresh};
 pub use check::{check, elsewhere, foreign};
 pub use forward::{
-    Entries, Forwarding, Holder, PoolPorts, RULES_MAX, Span, Table, Target, Words, clashes, ranges,
-    resolved, spans, without,
+    Entries, Forwarding, Holder, PoolPorts, RULES_MAX, Span, Table, Target, Words, clashes, kept,
+    places, ranges, resolved, spans, unled, without,
 };
 pub use host::{Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, Tc, TcxProgram, conf_device};
 pub use inside::{hooked, left_out, touched};
@@ -30,7 +30,7 @@ pub use life::Life;
 pub use prefix6::{ipv6_notes, pairs};
 pub use socket::Socket;
 pub use sorter::{has_sorter, hooks, sorter, unsorted};
-pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, wanted};
+pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, calls, wanted};
 pub use way::Way;
 
 #[cfg(test)]

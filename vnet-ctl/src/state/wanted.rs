@@ -70,11 +70,21 @@ pub fn wanted(
         sources,
         exclusions: wish.exclude.clone(),
         sysctls: sysctls(host, found),
+        calls: calls(&forwarding, found, host),
         forwarding,
         sorter,
         programs,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
     })
+}
+
+/// What is to sit on the calls of this host's own sockets: nothing without a forward to lead them by,
+/// and nothing where the kernel has no such calls.
+#[must_use]
+pub fn calls(forwarding: &Forwarding, found: Option<&Instance>, host: &Host) -> Option<Running> {
+    let there = found.is_some_and(|found| found.calls.is_some());
+    let can = there || host.uncallable.is_none();
+    (can && !forwarding.rules.is_empty()).then_some(Running::Current)
 }
 
 fn links(

@@ -134,6 +134,8 @@ pub struct InstanceRow {
     /// What it was told, and how full it is; nothing while it is half made.
     #[serde(flatten)]
     pub settings: Option<Settings>,
+    /// Whether this host's own sockets are led by forwards; nothing while there is no forward.
+    pub leads_own_sockets: Option<bool>,
     /// Number of the configuration.
     pub epoch: u32,
     /// Where the maps are pinned.
@@ -177,6 +179,8 @@ fn row(found: &Found, host: &Host) -> InstanceRow {
         devices: devices(instance, host),
         inside: inside(instance),
         settings: settings(found, host, &pins),
+        leads_own_sockets: (!instance.forwarding.rules.is_empty())
+            .then_some(instance.calls == Some(Running::Current)),
         epoch: instance.config.epoch,
         pins: pins.dir().display().to_string(),
     }
@@ -311,6 +315,10 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
         for hook in hooks.filter(|hook| visible && !runs(instance, *index, **hook)) {
             problems.push(format!("the {hook} hook of {name} is not attached: attach again"));
         }
+    }
+    if instance.calls == Some(Running::Old) {
+        let what = "what leads this host's own sockets by forwards is there in part: attach again";
+        problems.push(what.to_owned());
     }
     if here {
         problems.extend(address_problems(instance, host));

@@ -11,8 +11,9 @@ use vnet_common::{
 
 use super::maps::NO_PREALLOC;
 
-/// Prefixes that there is room for: a forward of one port is one, a range at most 30.
-const PREFIXES: usize = 32_768;
+/// Prefixes that there is room for: a forward of one port is two (this host asks by its loopback
+/// address, too), a range at most 60.
+const PREFIXES: usize = 65_536;
 
 #[btf_map(name = "forwards")]
 static FORWARDS: LpmTrie<Place, Forward, PREFIXES> = LpmTrie::new();
@@ -26,7 +27,19 @@ static RULES: HashMap<u32, Rule, 8192, NO_PREALLOC> = HashMap::new();
 #[inline(always)]
 #[must_use]
 pub fn from_outside(number: u8, proto: u8, port: u16) -> Option<&'static Forward> {
-    FORWARDS.get(&Key::new(Place::BITS, Place::outside(number.into(), proto, port)))
+    from(number.into(), proto, port)
+}
+
+/// The forward that leads from this port of this host's loopback addresses.
+#[inline(always)]
+#[must_use]
+pub fn from_loopback(proto: u8, port: u16) -> Option<&'static Forward> {
+    from(Place::LOOPBACK, proto, port)
+}
+
+#[inline(always)]
+fn from(number: u32, proto: u8, port: u16) -> Option<&'static Forward> {
+    FORWARDS.get(&Key::new(Place::BITS, Place::outside(number, proto, port)))
 }
 
 /// The forward that leads to this inside port.

@@ -12,6 +12,7 @@
 
 pub mod answers;
 pub mod atomic;
+pub mod calls;
 pub mod clock;
 pub mod desk;
 pub mod detour;

@@ -18,56 +18,47 @@ pub(super) const LIST: &[Requirement] = &[
         "A forwarded port of the outside address leads to a server inside, which sees the real \
          client; its answers come from the forwarded port (UDP and TCP).",
         from_outside,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_forward_of_a_range",
         "Ten thousand ports are forwarded by one command, each to its own counterpart.",
         range,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-9"),
         "rfc4787_req9_hairpin_to_a_forward",
         "Hosts inside reach a forwarded server by the outside address too: on its own device, on \
          another, and the server itself.",
         from_inside,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_forward_reached_by_the_router_itself",
         "Programs of the router reach it by the outside address.",
         |translator| from_router(translator, outside(8080)),
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_forward_reached_by_localhost",
         "Programs of the router reach it by 127.0.0.1, and route_localnet stays off.",
         from_localhost,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_forward_clash_is_refused",
         "A forward of a port that a program of the router listens on, or that is forwarded \
          already, is refused, with the owner's name.",
         clash,
-    )
-    .pending(WHY),
+    ),
     Requirement::new(
         (Must, "vnet"),
         "nat_forward_change_moves_running_senders",
         "When a forward is changed, a client that goes on sending reaches the new server within a \
          second.",
         change,
-    )
-    .pending(WHY),
+    ),
 ];
-
-const WHY: &str = "there are no forwards";
 
 /// Words of a forward, for either translator.
 fn forward(field: &Field, name: &str, words: [&str; 3]) -> Seen {
@@ -168,9 +159,8 @@ fn from_router(translator: Translator, to: SocketAddrV4) -> Seen {
 }
 
 fn asked_by_router(field: &Field, to: SocketAddrV4) -> Seen {
-    let local = if to.ip().is_loopback() { "127.0.0.1:0" } else { "198.51.100.1:0" };
-    let client = field.lab.router.udp(local);
-    let asked = client.connect(to).and_then(|()| client.send(b"question"));
+    let client = field.lab.router.udp("0.0.0.0:0");
+    let asked = field.lab.router.run(|| client.connect(to)).and_then(|()| client.send(b"question"));
     ensure(asked.is_ok(), "it cannot be sent")?;
     let heard = field.a.hear(|heard| heard.data() == b"question");
     let Some(heard) = heard else { return fails("it did not arrive at the server") };

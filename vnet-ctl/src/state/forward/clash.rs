@@ -132,6 +132,23 @@ fn listeners(rule: &Rule, outside: Ipv4Addr, sockets: &[Socket]) -> Vec<Fault> {
     faults.collect()
 }
 
+/// Sockets on the loopback that keep the port there, in sentences.
+#[must_use]
+pub fn kept(rule: &Rule, sockets: &[Socket]) -> Vec<String> {
+    let meant = sockets.iter().filter(|socket| {
+        let same = socket.proto == rule.protocol() && rule.ports().contains(socket.port);
+        same && socket.address.is_loopback()
+    });
+    let words = meant.map(|socket| {
+        let (who, how, at) = (&socket.owner, socket.doing(), socket.at());
+        format!(
+            "{who} {how} {at} and keeps that: from this host itself the target is reached there by the \
+             outside address only"
+        )
+    });
+    words.collect()
+}
+
 impl Holder {
     /// The refusal it leads to.
     #[must_use]

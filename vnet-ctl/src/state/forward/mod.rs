@@ -11,9 +11,10 @@ use vnet_common::forward::{Forward, Place, Rule, rule_state};
 use vnet_common::policy::Outside;
 use vnet_common::translate::pool;
 
-pub use clash::{Holder, Target, clashes};
+pub use clash::{Holder, Target, clashes, kept};
 pub use prefix::{Span, spans};
 
+use super::host::Host;
 use super::instance::{read_name, write_name};
 use crate::spec::{Ports, Proto};
 
@@ -33,15 +34,6 @@ impl Table {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Forwards, Self::Forwarded];
 
-    /// Where a forward begins in it.
-    #[must_use]
-    pub fn place(self, proto: u8, forward: &Forward) -> Place {
-        match self {
-            Self::Forwards => Place::outside(forward.outside, proto, forward.first),
-            Self::Forwarded => Place::inside(forward.inside, proto, forward.inside_first),
-        }
-    }
-
     /// Name of its map.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -50,6 +42,18 @@ impl Table {
             Self::Forwarded => "forwarded",
         }
     }
+}
+
+/// Where a forward begins in them: by its outside address, by this host's loopback addresses, and by
+/// its target.
+#[must_use]
+pub fn places(proto: u8, forward: &Forward) -> [(Table, Place); 3] {
+    let Forward { outside, inside, first, inside_first, .. } = *forward;
+    [
+        (Table::Forwards, Place::outside(outside, proto, first)),
+        (Table::Forwards, Place::outside(Place::LOOPBACK, proto, first)),
+        (Table::Forwarded, Place::inside(inside, proto, inside_first)),
+    ]
 }
 
 /// Entries of both tries.
@@ -97,9 +101,10 @@ impl Forwarding {
         for rule in rules.values() {
             let Some((number, _)) = resolved(rule, outsides) else { continue };
             let forward = Forward { outside: number, ..rule.forward };
-            for table in Table::ALL {
-                for span in spans(table.place(rule.proto, &forward), rule.ports().count()) {
-                    // Where two lead to one place, the older one is its own connections' way.
+            for (table, place) in places(rule.proto, &forward) {
+                for span in spans(place, rule.ports().count()) {
+                    // Where two lead to one place, the older one is its own connections' way; where two
+                    // outside addresses have one port, the older one has the loopback's.
                     entries.entry((table, span)).or_insert(forward);
                 }
             }
@@ -117,6 +122,16 @@ impl Forwarding {
         let staying = self.rules.iter().filter(|(_, rule)| rule.state != rule_state::GOING);
         staying.map(|(id, rule)| (*id, Rule { state: rule_state::THERE, ..*rule })).collect()
     }
+}
+
+/// What the user should know when this host's own sockets are not led by forwards.
+#[must_use]
+pub fn unled(forwarding: &Forwarding, host: &Host) -> Option<String> {
+    let why = host.uncallable.as_ref().filter(|_| !forwarding.rules.is_empty())?;
+    Some(format!(
+        "processes of this host itself do not reach the target by the forward's port, neither by the \
+         outside address nor by 127.0.0.1 or ::1 ({why}): they reach it by its inside address"
+    ))
 }
 
 /// Number of a rule's outside address, and the address (0.0.0.0 while it is gone); `None` where the

@@ -53,7 +53,7 @@ fn a_rule_without_address_is_on_the_first_one() {
     let made = Forwarding::of(rules.clone(), &outsides());
     let (_, forward) = made.entries.first_key_value().unwrap();
     assert_eq!(forward.outside, 1);
-    assert_eq!(made.entries.len(), 2);
+    assert_eq!(made.entries.len(), 3, "by the outside address, by the loopback's, and back");
     assert_eq!(made.reserved, [PoolPorts { pool: 3, ports: Ports { min: 80, max: 80 } }]);
     let gone = Forwarding::of(rules, &BTreeMap::new());
     assert!(gone.entries.is_empty() && gone.covered.is_empty());
