@@ -15,6 +15,8 @@ pub enum Contender {
     Nft,
     /// `vnetctl attach --nat`.
     Vnet,
+    /// `vnetctl attach --nat --events`: what telling of mappings costs, where it may cost something.
+    Events,
 }
 
 impl Contender {
@@ -25,6 +27,7 @@ impl Contender {
             Self::Kernel => "kernel",
             Self::Nft => "nft",
             Self::Vnet => "vnet",
+            Self::Events => "events",
         }
     }
 
@@ -35,6 +38,7 @@ impl Contender {
             Self::Kernel => "kernel forwarding",
             Self::Nft => "nftables masquerade",
             Self::Vnet => "vnet",
+            Self::Events => "vnet, events on",
         }
     }
 
@@ -42,12 +46,12 @@ impl Contender {
     pub(super) fn source(self, client: Ipv4Addr) -> Ipv4Addr {
         match self {
             Self::Direct | Self::Kernel => client,
-            Self::Nft | Self::Vnet => lab::OUTSIDE,
+            Self::Nft | Self::Vnet | Self::Events => lab::OUTSIDE,
         }
     }
 
-    /// Makes the lab's router one of this kind.
-    pub(super) fn prepare(self, lab: &Lab) {
+    /// Makes the lab's router one of this kind; with only these ports to hand out, if any are named.
+    pub(super) fn prepare(self, lab: &Lab, ports: Option<&str>) {
         match self {
             Self::Direct => {}
             Self::Kernel => {
@@ -57,19 +61,26 @@ impl Contender {
             }
             Self::Nft => {
                 lab.forward();
-                lab.router.must("nft", &[&masquerade()]);
+                lab.router.must("nft", &[&masquerade(ports)]);
             }
-            Self::Vnet => {
-                lab.vnetctl(&["attach", "--nat", UPLINK, "--inside", INSIDE]).ok();
+            Self::Vnet | Self::Events => {
+                let events = (self == Self::Events).then_some("--events");
+                let ports = ports.map_or(vec![], |ports| vec!["--ports", ports]);
+                let words = ["attach", "--nat", UPLINK, "--inside", INSIDE].into_iter();
+                let words: Vec<_> = words.chain(events).chain(ports).collect();
+                lab.vnetctl(&words).ok();
             }
         }
     }
 }
 
-fn masquerade() -> String {
+fn masquerade(ports: Option<&str>) -> String {
+    // Ports belong to protocols.
+    let ports = ports.map_or(String::new(), |ports| format!(" to :{ports}"));
+    let udp = if ports.is_empty() { "" } else { " meta l4proto udp" };
     format!(
         "add table ip bench; \
          add chain ip bench out {{ type nat hook postrouting priority srcnat; }}; \
-         add rule ip bench out oifname {UPLINK} masquerade"
+         add rule ip bench out oifname {UPLINK}{udp} masquerade{ports}"
     )
 }

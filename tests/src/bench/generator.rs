@@ -24,6 +24,8 @@ pub(super) struct Flows {
     pub(super) frame: Vec<u8>,
     /// How many.
     pub(super) count: u32,
+    /// Number of the first one.
+    pub(super) first: u32,
 }
 
 /// Packets that have arrived.
@@ -59,6 +61,7 @@ impl<'a> End<'a> {
             .override_global("FRAME", &headers, true)
             .override_global("SUM", &sum, true)
             .override_global("FLOWS", &flows.count, true)
+            .override_global("FIRST", &flows.first, true)
             .override_global("DEVICE", &port.index, true)
             .override_global("SOURCE", &source, true)
             .load(object)

@@ -12,6 +12,7 @@ mod contender;
 mod cpu;
 mod generator;
 mod latency;
+mod mapping;
 mod packets;
 mod scene;
 mod series;
@@ -46,10 +47,20 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(1..=MOST_FLOWS as i64))]
     pub flows: Vec<u32>,
     /// Ways to compare
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "direct,kernel,nft,vnet")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "direct,kernel,nft,vnet,events"
+    )]
     pub contenders: Vec<Contender>,
     /// Works to do
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "udp,latency,connect,bulk")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "udp,latency,connect,bulk,mapping"
+    )]
     pub works: Vec<work::Kind>,
     /// Take short samples: to see that it works, not how fast it is
     #[arg(long)]
@@ -79,7 +90,7 @@ pub fn run(options: &Options) -> Result<Vec<Series>> {
     for round in 1..=options.rounds {
         for work in &works {
             eprintln!("round {round} of {}: {work}", options.rounds);
-            for scene in &scenes {
+            for scene in scenes.iter().filter(|scene| work.compares(scene.contender)) {
                 if INTERRUPTED.load(Ordering::Relaxed) {
                     bail!("interrupted");
                 }

@@ -45,7 +45,7 @@ pub(super) fn sample(
     flows: u32,
     duration: Duration,
 ) -> Result<Vec<Sample>> {
-    let plan = Flows { frame: frame(scene), count: flows };
+    let plan = Flows { frame: frame(scene), count: flows, first: 0 };
     let here = (scene.client(), scene.client_port());
     let mut client = End::load(object, here, scene.server_address(), &plan)?;
     let there = (scene.server(), scene.server_port());
@@ -62,7 +62,7 @@ pub(super) fn sample(
 }
 
 /// The frame of all flows, with source port 0.
-fn frame(scene: &Scene) -> Vec<u8> {
+pub(super) fn frame(scene: &Scene) -> Vec<u8> {
     let (from, to) = ((scene.client_address(), 0), (scene.server_address(), PORT));
     let packet = Packet::udp(from, to).payload(&PAYLOAD);
     packet.frame(scene.client_port().mac, scene.next_hop()).bytes()

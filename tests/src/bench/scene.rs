@@ -3,12 +3,15 @@
 use std::net::Ipv4Addr;
 
 use super::contender::Contender;
+use super::mapping;
 use crate::ifreq::{self, Offload};
 use crate::lab::{self, ETH, INSIDE, Lab, UPLINK};
 use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
 use crate::packet::Mac;
 
+/// The generator's first source port.
+const FIRST_PORT: u32 = 1024;
 /// The client's address in every scene.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
@@ -28,13 +31,23 @@ enum Wiring {
 impl Scene {
     /// Builds it.
     pub(super) fn new(contender: Contender) -> Self {
+        Self::of(contender, None)
+    }
+
+    /// Builds it with a range of ports that can be filled.
+    pub(super) fn narrow(contender: Contender) -> Self {
+        let last = FIRST_PORT + mapping::RANGE - 1;
+        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")))
+    }
+
+    fn of(contender: Contender, ports: Option<&str>) -> Self {
         let wiring = match contender {
             Contender::Direct => direct(),
-            Contender::Kernel | Contender::Nft | Contender::Vnet => {
+            Contender::Kernel | Contender::Nft | Contender::Vnet | Contender::Events => {
                 let lab = Lab::plan().with_offloads().build();
                 assert_eq!(lab.client().address, CLIENT, "the usual lab has this client");
                 lab.fix_neighbours();
-                contender.prepare(&lab);
+                contender.prepare(&lab, ports);
                 Wiring::Routed(lab)
             }
         };

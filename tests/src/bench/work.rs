@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::contender::Contender;
 use super::scene::Scene;
 use super::series::Sample;
-use super::{bulk, connect, latency, packets};
+use super::{bulk, connect, latency, mapping, packets};
 
 /// A kind of work, as one asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +21,8 @@ pub enum Kind {
     Latency,
     /// TCP connections opened and closed, one after the other.
     Connect,
+    /// New mappings while ports are many, few, and none.
+    Mapping,
 }
 
 /// One work.
@@ -33,6 +36,8 @@ pub(super) enum Work {
     Latency,
     /// Connections.
     Connect,
+    /// New mappings.
+    Mapping,
 }
 
 /// How much is done for one sample.
@@ -73,8 +78,18 @@ impl Work {
             Kind::Bulk => [true, false].map(|segmentation| Self::Bulk { segmentation }).to_vec(),
             Kind::Latency => vec![Self::Latency],
             Kind::Connect => vec![Self::Connect],
+            Kind::Mapping => vec![Self::Mapping],
         });
         works.collect()
+    }
+
+    /// Whether it tells something about this contender.
+    pub(super) fn compares(self, contender: Contender) -> bool {
+        match contender {
+            Contender::Direct | Contender::Kernel => self != Self::Mapping,
+            Contender::Nft | Contender::Vnet => true,
+            Contender::Events => self == Self::Mapping,
+        }
     }
 
     /// Does it once, and returns what was measured.
@@ -89,6 +104,7 @@ impl Work {
             Self::Bulk { segmentation } => bulk::sample(scene, segmentation, budget.bulk_seconds),
             Self::Latency => latency::sample(scene, budget.requests),
             Self::Connect => connect::sample(scene, budget.connections),
+            Self::Mapping => mapping::sample(scene.contender, generator),
         }
     }
 }
@@ -102,6 +118,7 @@ impl fmt::Display for Work {
             Self::Bulk { segmentation: false } => f.write_str("TCP bulk, TSO and GRO off"),
             Self::Latency => f.write_str("request and response"),
             Self::Connect => f.write_str("TCP connections"),
+            Self::Mapping => f.write_str("new UDP mappings"),
         }
     }
 }

@@ -54,6 +54,9 @@ static FRAME: Global<[u16; HEADERS]> = Global::new([0; HEADERS]);
 /// The sum of what the UDP checksum of such a frame covers.
 #[unsafe(no_mangle)]
 static SUM: Global<u32> = Global::new(0);
+/// Number of the first flow.
+#[unsafe(no_mangle)]
+static FIRST: Global<u32> = Global::new(0);
 /// How many flows take turns.
 #[unsafe(no_mangle)]
 static FLOWS: Global<u32> = Global::new(1);
@@ -124,7 +127,8 @@ fn next_flow() -> u32 {
     let made = xdp::count(&MADE, 0);
     // Of 0 flows there is still one: a division by zero has no place in a program.
     let flows = u64::from(FLOWS.load().max(1));
-    (if made < flows { made } else { made.wrapping_mul(STRIDE) % flows }) as u32
+    let turn = if made < flows { made } else { made.wrapping_mul(STRIDE) % flows };
+    FIRST.load() + turn as u32
 }
 
 /// Folds a sum of 16-bit words into a UDP checksum, of which 0 would mean there is none.

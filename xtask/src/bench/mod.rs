@@ -33,10 +33,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", default_value = "1,1000,64000")]
     flows: String,
     /// Ways to compare
-    #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,vnet")]
+    #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,vnet,events")]
     contenders: String,
     /// Works to do
-    #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk")]
+    #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping")]
     works: String,
     /// Take short samples: to see that it works, not how fast it is
     #[arg(long)]
@@ -52,8 +52,8 @@ impl Options {
         Self {
             rounds: None,
             flows: "1,1000".to_owned(),
-            contenders: "direct,kernel,nft,vnet".to_owned(),
-            works: "udp,latency,connect,bulk".to_owned(),
+            contenders: "direct,kernel,nft,vnet,events".to_owned(),
+            works: "udp,latency,connect,bulk,mapping".to_owned(),
             quick: true,
             out: None,
         }
