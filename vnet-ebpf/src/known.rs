@@ -85,6 +85,10 @@ fn inside(
     packet: &mut Packet,
     link: &Link,
 ) -> Option<Reason> {
+    // By the parent of a macvlan comes what is for its children, too.
+    if direction == Direction::In && !frame.is_for_this_host() {
+        return Some(Reason::Inside);
+    }
     let marked = hairpin::marked(frame);
     if direction == Direction::Out && marked.is_none() && frame.arrived_on() != 0 {
         return Some(Reason::Inside);

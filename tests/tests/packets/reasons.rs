@@ -8,7 +8,7 @@ use vnet_common::flow::proto;
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
 use vnet_tests::datapath::{Datapath, Hook, OUTSIDE, frame6};
-use vnet_tests::packet::{EtherType, IcmpKind, Packet, Protocol, TcpFlags};
+use vnet_tests::packet::{EtherType, IcmpKind, Mac, Packet, Protocol, TcpFlags};
 use vnet_tests::test_run::Context;
 
 use crate::address::readdress;
@@ -124,7 +124,9 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             datapath.role(datapath.inside.index, role::INSIDE);
             let sent = datapath.out(&datagram(), Reason::NatOut);
             let context = Context { ifindex: datapath.inside.index, ..Context::default() };
-            let frame = Packet::udp(OTHER, sent.source()).bytes();
+            let packet = Packet::udp(OTHER, sent.source());
+            // What is for another station would pass by.
+            let frame = packet.frame(Mac::default(), datapath.inside.mac).bytes();
             Some(Try { hook: Hook::In, context, frame, held: None })
         }
         Reason::NptOut => {

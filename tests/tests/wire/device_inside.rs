@@ -1,13 +1,17 @@
 //! Devices of every kind as the inside, named by `--inside DEV`.
 
+use std::net::SocketAddrV4;
+
 use vnet_tests::lab::{Lab, OUTSIDE, server_address};
-use vnet_tests::link;
+use vnet_tests::link::{self, Port};
 use vnet_tests::netns::Netns;
+use vnet_tests::packet::{Mac, Packet};
 use vnet_tests::skip;
 use vnet_tests::tun::{self, Layer, TunCable};
+use vnet_tests::wire::Wire;
 
 use crate::passage::{End, Passage};
-use crate::scene::Scene;
+use crate::scene::{Scene, ask, outside, server};
 
 const DEVICE: &str = "lan0";
 
@@ -82,5 +86,34 @@ fn a_macvlan_child_of_the_inside_device() {
     link::address(client, "eth0", "10.0.77.2/24");
     client.ip("route del default");
     talk_from(&scene, client);
+    scene.end();
+}
+
+#[test]
+fn what_is_for_a_macvlan_child_of_the_inside_device_is_not_touched() {
+    let scene = Scene::of(Lab::plan().clients(2), &[]);
+    let (lab, guest) = (&scene.lab, Netns::new("guest"));
+    let mac = "02:76:6e:00:77:01";
+    let line = format!("link add link in0 name {DEVICE} address {mac} type macvlan mode bridge");
+    lab.router.ip(&line);
+    lab.router.ip(&format!("link set {DEVICE} netns {}", guest.path().display()));
+    guest.ip(&format!("link set {DEVICE} up"));
+    let remote = lab.server.udp(server());
+    let (a, b) = (scene.udp(0, 4000), scene.udp(1, 4001));
+    ask(&a, &remote);
+    ask(&b, &remote);
+    let [one, other] = &lab.clients[..] else { panic!("two clients") };
+    let child = Mac([0x02, 0x76, 0x6e, 0, 0x77, 1]);
+    let port = Port { device: DEVICE.to_owned(), index: guest.index(DEVICE), mac: child };
+    let (wire, child_wire) = (Wire::open(&one.netns, &one.port), Wire::open(&guest, &port));
+    let other_wire = Wire::open(&other.netns, &other.port);
+    let sent = Packet::udp((one.address, 4000), outside(4001)).payload(b"around");
+    wire.send_packet(&sent.clone().frame(one.port.mac, child));
+    let came = child_wire.expect("what is for it", |packet| packet.source() == sent.source());
+    assert_eq!(came.destination(), outside(4001), "it is not the router's");
+    wire.send_packet(&sent.clone().frame(one.port.mac, one.router_port.mac));
+    let told =
+        other_wire.expect("what is for the router", |packet| packet.source() == outside(4000));
+    assert_eq!(told.destination(), SocketAddrV4::new(other.address, 4001));
     scene.end();
 }

@@ -96,6 +96,13 @@ impl Frame {
         self.edge::<{ offset_of!(__sk_buff, ingress_ifindex) }>() as u32
     }
 
+    /// Whether the packet came in for this device, as its link layer sees it (`PACKET_HOST`).
+    #[inline(always)]
+    #[must_use]
+    pub fn is_for_this_host(&self) -> bool {
+        self.edge::<{ offset_of!(__sk_buff, pkt_type) }>() == 0
+    }
+
     /// A mark that travels with the packet through this host's kernel (`skb->tc_index`).
     #[inline(always)]
     #[must_use]
