@@ -11,6 +11,7 @@ use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
 use vnet_common::host::Host;
+use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Standing, Uplink6};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::prefix6::Prefix6;
@@ -138,6 +139,20 @@ fn datagram() -> Record {
     })
 }
 
+fn six() -> [Row; 5] {
+    let key = record!(FragmentKey6 { saddr, daddr, id, link });
+    let mut datagram = record!(Datagram6 { addr, key, id, end, since, direction });
+    let (_, flow, _) = flows();
+    datagram.fields[1].fields = flow.expect("flows have a key").fields;
+    [
+        ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked })),
+        ("addresses6", None, record!(Address6 { addr, uses, generation })),
+        ("handles6", None, record!(Standing { handle })),
+        ("fresh6", None, record!(Fresh6 { used })),
+        ("fragments6", Some(key), datagram),
+    ]
+}
+
 fn rows() -> [Row; 21] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
@@ -192,12 +207,12 @@ fn map<'a>(loaded: &'a mut Loaded, name: &str) -> &'a MapData {
 #[test]
 fn the_kernel_and_rust_agree_on_every_record() {
     let mut loaded = load();
-    for (name, key, value) in rows() {
+    for (name, key, value) in rows().into_iter().chain(six()) {
         let found = btf::records(map(&mut loaded, name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(found.1, Some(value), "values of {name}");
         if key.is_some() {
             assert_eq!(found.0, key, "keys of {name}");
-        } else if !["sources", "exclusions", "prefixes6"].contains(&name) {
+        } else if !["sources", "exclusions", "prefixes6", "handles6"].contains(&name) {
             let size = found.0.map(|key| (key.size, key.fields.len()));
             assert_eq!(size, Some((4, 0)), "keys of {name} are plain numbers");
         }

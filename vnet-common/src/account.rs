@@ -151,6 +151,8 @@ reasons! {
         "a mapping began or ended, and nobody was told: `events` was full";
     Sorted = 51, "sorted", Detour:
         "fragment that came before its first: goes where they are put in order, and comes back";
+    Address6 = 52, "address6", Drop:
+        "no room for another IPv6 address, or it was leaving at this very moment";
 }
 
 const _: () = {

@@ -18,6 +18,7 @@ pub mod flow;
 pub mod forward;
 pub mod fragment;
 pub mod host;
+pub mod nat66;
 pub mod policy;
 pub mod port;
 pub mod prefix6;

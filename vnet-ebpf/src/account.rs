@@ -14,6 +14,9 @@ pub const SHOT: i32 = 2;
 /// Not a verdict: the packet has not met its end.
 pub const AGAIN: i32 = i32::MAX;
 
+/// Not a verdict: somebody has to decide about a packet of IPv6.
+pub const SIX: i32 = i32::MAX - 1;
+
 /// Bit `n` is set when reason number `n` is a drop.
 const DROPS: u64 = {
     let (mut drops, mut i) = (0, 0);

@@ -17,7 +17,7 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps,
     },
-    known, npt, open, options,
+    known, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End},
@@ -33,7 +33,6 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => by_part(&frame, Direction::Out, |frame| outward(frame, link)),
-        Err(Reason::Ipv6) => return npt::out(&frame),
         Err(reason) => {
             learn(&frame);
             reason as u32
@@ -52,7 +51,6 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
         Ok(link) if link.roles & role::SORTER != 0 => return sort::come_back(&frame),
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(_) => by_part(&frame, Direction::In, inward),
-        Err(Reason::Ipv6) => return npt::inward(&frame),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
     };
@@ -94,15 +92,17 @@ fn read(frame: &Frame) -> Result<&'static Link, Reason> {
 #[inline(always)]
 fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    match desk.packet.part {
-        Part::Whole => decide(frame),
-        Part::First if sort::is_due(frame, direction) => sort::detour(frame, direction as u32),
-        Part::First => {
-            let code = decide(frame);
-            fragment::first(frame, direction, code)
+    let part = desk.packet.part;
+    match part {
+        Part::Later => return fragment::later(frame, direction),
+        Part::First if sort::is_due(frame, direction) => {
+            return sort::detour(frame, direction as u32);
         }
-        Part::Later => fragment::later(frame, direction),
+        Part::First | Part::Whole => {}
     }
+    // In one place, so that the compiler makes no function of it, which would have stack of its own.
+    let code = decide(frame);
+    if part == Part::First { fragment::first(frame, direction, code) } else { code }
 }
 
 #[inline(always)]

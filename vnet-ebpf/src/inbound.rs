@@ -73,7 +73,7 @@ pub fn unwanted(frame: &Frame, packet: &Packet) -> Reason {
 
 /// Whether the mapping lets this packet's sender in (RFC 4787 section 5). Of TCP only a SYN opens.
 #[inline(always)]
-fn welcome(packet: &Packet, number: u8) -> bool {
+pub(crate) fn welcome(packet: &Packet, number: u8) -> bool {
     let Some(config) = maps::config() else { return false };
     let opens = packet.kind == Kind::Udp || packet.kind == Kind::Tcp && packet.segment.opens();
     opens
@@ -91,7 +91,7 @@ fn welcome(packet: &Packet, number: u8) -> bool {
 
 /// The slot of the outside port that a packet is for.
 #[inline(always)]
-fn slot(packet: &Packet, number: u8) -> Option<Slot> {
+pub(crate) fn slot(packet: &Packet, number: u8) -> Option<Slot> {
     Slot::find(pool::number(number, packet.key.proto)?, packet.key.dport)
 }
 

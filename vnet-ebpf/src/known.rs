@@ -8,7 +8,7 @@ use vnet_common::{
 };
 
 use crate::{
-    account::{self, AGAIN},
+    account::{self, AGAIN, SIX},
     address, flow, forward, hairpin, inbound,
     kernel::{
         desk::desk,
@@ -25,11 +25,12 @@ const ETHERNET: u32 = 14;
 const TAGGED: u32 = 18;
 
 /// Takes the packet to its end, and returns that: a verdict, or [`AGAIN`] when somebody has to
-/// decide. `last`: nobody will, because somebody just has. Not inlined: deciding needs the stack.
+/// decide, or [`SIX`] when somebody has to who knows IPv6. `last`: nobody will, because somebody just has. Not inlined: deciding needs the stack.
 #[inline(never)]
 pub fn pass(frame: &mut Frame, direction: Direction, last: bool) -> i32 {
     let mut packet = Packet::UNKNOWN;
     let reason = match known(frame, direction, last, &mut packet) {
+        Some(Reason::Ipv6) if maps::ipv6() => return SIX,
         Some(reason) => reason,
         None if last => Reason::MappingRace,
         None => return AGAIN,
@@ -51,7 +52,6 @@ fn known(
         Err(_) if direction == Direction::Out && frame.ethertype() == ethertype::ARP => {
             return None;
         }
-        Err(Reason::Ipv6) if maps::ipv6() => return None,
         Err(reason) => return Some(reason),
     };
     if link.roles & role::SORTER != 0 {

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vnet_common::flow::Direction;
 use vnet_ebpf::{
-    account::AGAIN,
+    account::{AGAIN, SIX},
     call,
     decide::{vnet_decide_in, vnet_decide_out},
     expire,
@@ -17,19 +17,21 @@ use vnet_ebpf::{
         calls::Call,
         frame::{Frame, Skb},
     },
-    known, order,
+    known,
+    npt::{vnet_six_in, vnet_six_out},
+    order,
 };
 
 /// Packets that a managed device has received.
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
-    run(context, Direction::In, vnet_decide_in)
+    run(context, Direction::In, vnet_decide_in, vnet_six_in)
 }
 
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
-    run(context, Direction::Out, vnet_decide_out)
+    run(context, Direction::Out, vnet_decide_out, vnet_six_out)
 }
 
 /// Run once by the control plane after loading: starts the expiry timer. 0, or a negative errno.
@@ -100,9 +102,17 @@ const GO_ON: i32 = 1;
 
 /// What is known passes; about the rest somebody decides, once.
 #[inline(always)]
-fn run(context: TcContext, direction: Direction, decide: extern "C" fn(Skb) -> i32) -> i32 {
+fn run(
+    context: TcContext,
+    direction: Direction,
+    decide: extern "C" fn(Skb) -> i32,
+    six: extern "C" fn(Skb) -> i32,
+) -> i32 {
     let mut frame = Frame::of(context);
     let mut verdict = known::pass(&mut frame, direction, false);
+    if verdict == SIX {
+        return six(frame.skb());
+    }
     if verdict == AGAIN {
         verdict = decide(frame.skb());
     }

@@ -19,7 +19,7 @@ use crate::{
         frame::{Frame, Skb},
         maps,
     },
-    known,
+    known, nat66,
     packet::Bytes as _,
     packet6::{self, EXTENSIONS, IPV6_HEADER, Kind6, Packet6, Words, stays},
     prefix6,
@@ -27,29 +27,44 @@ use crate::{
 };
 
 /// Where the source of an IPv6 header is, and where its destination.
-const SOURCE: u32 = 8;
-const DESTINATION: u32 = 24;
+pub(crate) const SOURCE: u32 = 8;
+pub(crate) const DESTINATION: u32 = 24;
 /// Bytes of an ICMPv6 header, before what an error quotes.
-const ICMP_HEADER: u32 = 8;
+pub(crate) const ICMP_HEADER: u32 = 8;
 /// Not an end: the packet is on the desk.
 const READ: u32 = 0xff;
 
 /// Decides about an IPv6 packet on its way out, and says and counts its end.
-#[inline(always)]
-pub fn out(frame: &Frame) -> i32 {
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_six_out(skb: Skb) -> i32 {
+    let frame = &Frame::new(skb);
     let code = match vnet_read6(frame.skb()) {
-        READ if on_uplink(frame) => vnet_npt_out(frame.skb()),
+        READ if on_uplink(frame) => match vnet_npt_out(frame.skb()) {
+            code if code == Reason::Ipv6 as u32 => nat66::out(frame),
+            code => code,
+        },
+        end if end == Reason::Ipv6 as u32 && nat66::is_from_inside(frame) => {
+            Reason::IcmpType as u32
+        }
         READ => Reason::Ipv6 as u32,
         end => end,
     };
     finish(frame, Direction::Out, code)
 }
 
-/// Decides about an IPv6 packet on its way in, as [`out`] does.
-#[inline(always)]
-pub fn inward(frame: &Frame) -> i32 {
+/// Decides about an IPv6 packet on its way in, as [`vnet_six_out`] does.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_six_in(skb: Skb) -> i32 {
+    let frame = &Frame::new(skb);
     let code = match vnet_read6(frame.skb()) {
-        READ if on_uplink(frame) => vnet_npt_in(frame.skb()),
+        READ if on_uplink(frame) => match vnet_npt_in(frame.skb()) {
+            code if code == Reason::Ipv6 as u32 => nat66::inward(frame),
+            code => code,
+        },
         READ => vnet_npt_hairpin(frame.skb()),
         end if end == Reason::Malformed as u32 => Reason::MalformedIn as u32,
         end => end,
@@ -100,12 +115,12 @@ fn read(frame: &mut Frame, packet: &mut Packet6, l3: u32, length: u32) -> Result
 }
 
 /// A packet whose extension headers are walked.
-struct Walk<'a> {
-    frame: &'a Frame,
-    packet: &'a mut Packet6,
+pub(crate) struct Walk<'a> {
+    pub(crate) frame: &'a Frame,
+    pub(crate) packet: &'a mut Packet6,
 }
 
-extern "C" fn step(_turn: u64, walk: &mut Walk<'_>) -> i64 {
+pub(crate) extern "C" fn step(_turn: u64, walk: &mut Walk<'_>) -> i64 {
     i64::from(packet6::step(walk.frame, walk.packet).is_none())
 }
 

@@ -124,12 +124,12 @@ pub fn prepare(frame: &Frame, (addr, port): (Ipv4, u16), outside: u8, flags: u8)
 /// First it is counted for its host, then it gets its port, then its entries. One after the other
 /// and not one within the other: a chain of calls has 512 bytes of stack, and both are at the end of long ones.
 #[inline(always)]
-fn make(frame: &Frame) -> u32 {
+pub(crate) fn make(frame: &Frame) -> u32 {
     let counted = vnet_count(1);
     if counted != OPENED {
         return counted;
     }
-    let acquired = vnet_acquire(frame.skb());
+    let acquired = acquire(frame);
     let code = if acquired == OPENED { remember() } else { acquired };
     if code != OPENED {
         vnet_count(0);
@@ -165,14 +165,64 @@ extern "C" fn vnet_count(one: u32) -> u32 {
     }
 }
 
-/// Gives the connection on the desk its port: [`OPENED`], or the end of its packet.
+/// Looks for a port for the connection on the desk: [`OPENED`], or the end of its packet.
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vnet_acquire(skb: Skb) -> u32 {
+extern "C" fn vnet_seek(skb: Skb) -> u32 {
     let mut frame = Frame::new(skb);
-    match translate::acquire(&mut frame) {
+    match translate::seek(&mut frame) {
         Ok(()) => OPENED,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Gives the connection on the desk its port: [`OPENED`], or the end of its packet. Where another CPU
+/// was faster, its mapping is the one to use.
+#[inline(always)]
+fn acquire(frame: &Frame) -> u32 {
+    let code = acquire_once(frame);
+    let code = if code == LATE { acquire_once(frame) } else { code };
+    if code == LATE { Reason::MappingRace as u32 } else { code }
+}
+
+#[inline(always)]
+fn acquire_once(frame: &Frame) -> u32 {
+    let sought = vnet_seek(frame.skb());
+    if sought != OPENED {
+        return sought;
+    }
+    match vnet_acquire() {
+        LEFT => {
+            if let Some(Opening { outside, key, port, .. }) = desk().map(|desk| &desk.opening) {
+                translate::release(*outside, key.proto, *port);
+            }
+            Reason::MappingRace as u32
+        }
+        code => code,
+    }
+}
+
+/// Not an end: another CPU has made the mapping at this moment.
+const LATE: u32 = 0xfa;
+/// Not an end: the port is somebody else's by now, and has one use too many.
+const LEFT: u32 = 0xf9;
+
+/// Gives the connection on the desk the port that was found: [`OPENED`], or the end of its packet.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_acquire() -> u32 {
+    let made = desk().is_some_and(|desk| desk.search.is_over());
+    match translate::acquire() {
+        Ok(true) => OPENED,
+        Ok(false) => {
+            if made {
+                LATE
+            } else {
+                LEFT
+            }
+        }
         Err(reason) => reason as u32,
     }
 }

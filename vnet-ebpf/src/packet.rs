@@ -23,13 +23,13 @@ pub trait Bytes {
 
 /// The upper (first) 16 bits of a word, in host order.
 #[inline(always)]
-fn first(word: u32) -> u16 {
+pub(crate) fn first(word: u32) -> u16 {
     (u32::from_be(word) >> 16) as u16
 }
 
 /// The lower (second) 16 bits of a word, in host order.
 #[inline(always)]
-fn second(word: u32) -> u16 {
+pub(crate) fn second(word: u32) -> u16 {
     u32::from_be(word) as u16
 }
 
@@ -231,7 +231,7 @@ fn fragment(bytes: &impl Bytes, packet: &mut Packet, ip: &Ipv4Header) -> Option<
 }
 
 #[inline(always)]
-fn tcp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
+pub(crate) fn tcp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
     let words: [u32; 5] = bytes.words(packet.l4)?;
     let control = u32::from_be(words[3]) >> 16;
     let header = (control >> 12) * 4;
@@ -252,7 +252,7 @@ fn tcp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
 }
 
 #[inline(always)]
-fn udp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
+pub(crate) fn udp(bytes: &impl Bytes, packet: &mut Packet, end: u32) -> Option<()> {
     let words: [u32; 2] = bytes.words(packet.l4)?;
     packet.payload = packet.l4 + 8;
     if packet.payload > end {

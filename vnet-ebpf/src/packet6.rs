@@ -6,12 +6,14 @@
 
 use vnet_common::{Ipv6, account::Reason, flow::proto};
 
-use crate::packet::Bytes;
+use crate::packet::{Bytes, Kind};
 
 /// Bytes of an IPv6 header.
 pub const IPV6_HEADER: u32 = 40;
 /// Extension headers that are walked.
 pub const EXTENSIONS: u32 = 8;
+/// ICMPv6 (RFC 4443).
+pub const ICMP: u8 = 58;
 /// Last offset of a header that can be read, whole, and the IPv6 header an error quotes.
 const REACH: u32 = 0xff - 8 - IPV6_HEADER;
 
@@ -24,7 +26,6 @@ mod header {
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
     pub(super) const AUTHENTICATION: u8 = 51;
-    pub(super) const ICMP: u8 = 58;
     pub(super) const DESTINATION: u8 = 60;
 }
 
@@ -48,6 +49,14 @@ pub fn bytes(addr: &Words) -> Ipv6 {
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
+/// The same as it lies in memory.
+#[inline(always)]
+#[must_use]
+pub fn words(addr: &Ipv6) -> Words {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
+}
+
 /// Facts about an IPv6 packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +73,8 @@ pub struct Packet6 {
     pub payload: u32,
     /// Offset of the packet's end: what follows is padding.
     pub end: u32,
+    /// Offset of its fragment header; 0 = none.
+    pub fragment: u32,
     /// Number of the header at `l4`.
     pub proto: u8,
     /// What it is.
@@ -83,6 +94,7 @@ impl Packet6 {
         l4: 0,
         payload: 0,
         end: 0,
+        fragment: 0,
         proto: 0,
         kind: Kind6::Plain,
         later_fragment: 0,
@@ -114,6 +126,7 @@ pub fn begin(
     packet.proto = (start >> 8) as u8;
     packet.kind = Kind6::Plain;
     packet.later_fragment = 0;
+    packet.fragment = 0;
     Ok(())
 }
 
@@ -143,6 +156,7 @@ pub fn step(bytes: &(impl Bytes + ?Sized), packet: &mut Packet6) -> Option<()> {
         header::FRAGMENT => {
             let offset = u16::from_be(bytes.half(packet.l4 + 2)?) >> 3;
             packet.later_fragment = u8::from(offset != 0);
+            packet.fragment = packet.l4;
             8
         }
         header::AUTHENTICATION => (u32::from(length) + 2) * 4,
@@ -167,7 +181,7 @@ pub fn finish(bytes: &(impl Bytes + ?Sized), packet: &mut Packet6) -> Result<(),
         return Ok(());
     }
     match packet.proto {
-        header::ICMP => {
+        ICMP => {
             let [kind, _] = bytes.half(packet.l4).ok_or(Reason::Malformed)?.to_ne_bytes();
             packet.kind = icmp_kind(kind);
             packet.payload = packet.l4 + 8;
@@ -190,6 +204,18 @@ pub fn icmp_kind(kind: u8) -> Kind6 {
         0..128 => Kind6::Error,
         130..=137 | 143 => Kind6::Link,
         _ => Kind6::Plain,
+    }
+}
+
+/// What an ICMPv6 message is to a NAT: only echo opens conversations (RFC 4443 section 4).
+#[inline(always)]
+#[must_use]
+pub fn conversation(kind: u8) -> Kind {
+    match kind {
+        128 => Kind::Query,
+        129 => Kind::Reply,
+        0..128 => Kind::Error,
+        _ => Kind::OtherIcmp,
     }
 }
 

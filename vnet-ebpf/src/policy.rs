@@ -132,7 +132,7 @@ fn with_address(
 /// Outside ports an endpoint may have. Every identifier of an ICMP query may be used: `--ports` is
 /// about ports.
 #[inline(always)]
-fn ports(key: &FlowKey, config: &Config) -> Range {
+pub(crate) fn ports(key: &FlowKey, config: &Config) -> Range {
     match key.proto {
         proto::ICMP => Range { min: 0, max: u16::MAX },
         _ => Range { min: config.port_min, max: config.port_max },
@@ -141,7 +141,7 @@ fn ports(key: &FlowKey, config: &Config) -> Range {
 
 /// Who comes from a port below 1024 keeps one (RFC 4787 REQ-3).
 #[inline(always)]
-fn low_ports(key: &FlowKey, config: &Config) -> Range {
+pub(crate) fn low_ports(key: &FlowKey, config: &Config) -> Range {
     if key.sport < 1024 && key.proto != proto::ICMP && config.low_min != 0 {
         Range { min: config.low_min, max: config.low_max }
     } else {
@@ -199,7 +199,7 @@ fn translated(daddr: Ipv4) -> Result<Option<u8>, Reason> {
 
 /// State in which a packet from inside starts a flow.
 #[inline(always)]
-fn inside_opens(packet: &Packet) -> Result<State, Reason> {
+pub(crate) fn inside_opens(packet: &Packet) -> Result<State, Reason> {
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
         Kind::Tcp if !packet.segment.continues() => Err(Reason::TcpNoFlow),
@@ -216,7 +216,7 @@ fn inside_opens(packet: &Packet) -> Result<State, Reason> {
 /// from outside must not create state. A port that a socket is bound to is safe without any,
 /// because sockets are asked before a port is handed out.
 #[inline(always)]
-fn host_opens(frame: &Frame, packet: &Packet, number: u8) -> Result<State, Reason> {
+pub(crate) fn host_opens(frame: &Frame, packet: &Packet, number: u8) -> Result<State, Reason> {
     match packet.kind {
         Kind::Tcp if packet.segment.opens() => Ok(State::SynSent),
         Kind::Udp if needs_mapping(frame, packet, number) => Ok(State::Unreplied),

@@ -12,7 +12,7 @@ use vnet_common::{
 use crate::{
     flow, forward, host,
     kernel::{
-        self, clock,
+        self, addresses6, clock,
         desk::desk,
         events,
         flows::{Entry, Refusal, insert_mapping, mapping, remove_mapping, remove_peer},
@@ -30,34 +30,54 @@ use crate::{
 /// found, which is then set aside, or where another CPU claimed it first.
 const TRIES: u32 = 256;
 
-/// Gives the opening on the desk its port, with one more use: that of its mapping, else of a new one.
+/// Finds the port for the opening on the desk: that of its mapping, else one that is claimed for a
+/// new one, which is counted for its host then. Apart from what follows, because a search calls deep,
+/// and there is little stack.
 #[inline(always)]
-pub fn acquire(frame: &mut Frame) -> Result<(), Reason> {
-    let endpoint = desk().ok_or(Reason::Unmanaged)?.opening.endpoint();
-    let Some(number) = pool::number(endpoint.outside, endpoint.proto) else {
-        // A protocol without ports: its flow is all there is, and the first to have one has it.
-        return Ok(());
-    };
-    if mapping(&endpoint).is_none() {
-        host::map(&desk().ok_or(Reason::Unmanaged)?.opening)?;
-        let made = new_mapping(frame, number);
-        if made == Ok(true) {
-            return Ok(());
-        }
-        let flags = desk().map_or(0, |desk| desk.opening.flags);
-        host::give_back(endpoint.addr, What::Mappings, flags);
-        made?;
+pub fn seek(frame: &mut Frame) -> Result<(), Reason> {
+    let on = desk().ok_or(Reason::Unmanaged)?;
+    on.search = Search::START;
+    let endpoint = on.opening.endpoint();
+    let Some(number) = pool::number(endpoint.outside, endpoint.proto) else { return Ok(()) };
+    if let Some(found) = mapping(&endpoint) {
+        on.search.port = found.port;
+        // A socket of this host may have the same port towards another destination since before the
+        // mapping was made; its conversations are not for sale.
+        let clash = !on.opening.by_host() && is_sockets(frame, &on.opening, found.port);
+        return if clash { Err(Reason::SocketClash) } else { Ok(()) };
     }
-    let opening = &mut desk().ok_or(Reason::Unmanaged)?.opening;
-    let found = mapping(&endpoint).ok_or(Reason::MappingRace)?;
-    join(frame, opening, number, found.port)
+    host::map(&on.opening)?;
+    if choose(frame, number) != 0 {
+        return Ok(());
+    }
+    host::give_back(endpoint.addr, What::Mappings, flags());
+    Err(Reason::PortsExhausted)
 }
 
-/// Makes the mapping of the opening on the desk, as [`make`] does.
+/// Flags of the opening on the desk.
 #[inline(always)]
-fn new_mapping(frame: &mut Frame, number: u32) -> Result<bool, Reason> {
-    let port = choose(frame, number).ok_or(Reason::PortsExhausted)?;
-    make(&mut desk().ok_or(Reason::Unmanaged)?.opening, number, port)
+fn flags() -> u8 {
+    desk().map_or(0, |desk| desk.opening.flags)
+}
+
+/// Gives the opening on the desk the port that [`seek`] has found, with one more use: that of its
+/// mapping, else of a new one. `false` when another CPU has made that at this moment.
+#[inline(always)]
+pub fn acquire() -> Result<bool, Reason> {
+    let on = desk().ok_or(Reason::Unmanaged)?;
+    let endpoint = on.opening.endpoint();
+    let Some(number) = pool::number(endpoint.outside, endpoint.proto) else {
+        // A protocol without ports: its flow is all there is, and the first to have one has it.
+        return Ok(true);
+    };
+    if on.search.found == 0 {
+        return join(&mut on.opening, number, on.search.port);
+    }
+    let made = make(&mut on.opening, number, on.search.port);
+    if made != Ok(true) {
+        host::give_back(endpoint.addr, What::Mappings, flags());
+    }
+    made
 }
 
 /// Makes a mapping with one use; `false` when another CPU made it at this moment.
@@ -84,21 +104,16 @@ fn make(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
     }
 }
 
-/// One more use of the mapping that is there. A socket of this host may have the same port towards
-/// another destination since before the mapping was made; its conversations are not for sale.
+/// One more use of the mapping that is there.
 #[inline(always)]
-fn join(frame: &Frame, opening: &mut Opening, number: u32, port: u16) -> Result<(), Reason> {
+fn join(opening: &mut Opening, number: u32, port: u16) -> Result<bool, Reason> {
     let slot = Slot::find(number, port).ok_or(Reason::MappingRace)?;
     if !slot.join() {
         return Err(Reason::MappingRace);
     }
-    let ours = slot.holder() == (opening.key.saddr, opening.key.sport);
-    if ours && (opening.by_host() || !is_sockets(frame, opening, port)) {
-        opening.port = port;
-        return Ok(());
-    }
-    release(opening.outside, opening.key.proto, port);
-    Err(if ours { Reason::SocketClash } else { Reason::MappingRace })
+    opening.port = port;
+    // Else it is given back by who has called.
+    Ok(slot.holder() == (opening.key.saddr, opening.key.sport))
 }
 
 /// One more use of a port that somebody holds.
@@ -155,6 +170,9 @@ pub fn end(key: &FlowKey, entry: Entry) {
             let port = target.sport;
             remove_peer(&Peer { addr: target.daddr, port, proto: key.proto, outside });
         }
+        // Last: all that is above knows the flow's addresses by their handles.
+        addresses6::release(key.saddr);
+        addresses6::release(key.daddr);
     }
 }
 
@@ -165,20 +183,23 @@ pub fn by_address() -> bool {
     maps::config().is_some_and(|config| config.filtering == filtering::ADDRESS_DEPENDENT)
 }
 
-/// Claims a port: the endpoint's own if it can be had, else any it may have.
+/// Claims a port: the endpoint's own if it can be had, else any it may have. Whether there is one; it
+/// is what the search on the desk has found.
 #[inline(always)]
-fn choose(frame: &mut Frame, number: u32) -> Option<u16> {
-    let (pool, desk) = (ports::pool(number)?, desk()?);
-    let own = desk.opening.key.sport;
-    if desk.opening.by_host() && pool.claim(own, true) {
-        return Some(own);
+fn choose(frame: &mut Frame, number: u32) -> u16 {
+    let (Some(pool), Some(on)) = (ports::pool(number), desk()) else { return 0 };
+    let own = on.opening.key.sport;
+    on.search = Search { number, port: own, ..Search::START };
+    if on.opening.by_host() && pool.claim(own, true) {
+        on.search.found = 1;
+        return 1;
     }
-    if let Some(port) = forward::own_port(&desk.opening).filter(|port| pool.reserved.claim(*port)) {
-        return Some(port);
+    if let Some(port) = forward::own_port(&on.opening).filter(|port| pool.reserved.claim(*port)) {
+        (on.search.port, on.search.found) = (port, 1);
+        return 1;
     }
-    desk.search = Search { number, ..Search::START };
     kernel::repeat(TRIES, look, frame);
-    (desk.search.found != 0).then_some(desk.search.port)
+    desk().map_or(0, |desk| desk.search.found)
 }
 
 /// A search for a port that no socket of the host owns. It lies on the desk, where the verifier does
@@ -207,6 +228,13 @@ const STAGES: u32 = 1 + 3 * 4;
 
 impl Search {
     const START: Self = Self { number: 0, stage: 0, from: 0, last: 0, port: 0, found: 0 };
+
+    /// Whether a port was claimed.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.found != 0
+    }
 
     /// The ports that will do: low ones first, if the endpoint shall have one.
     #[inline(always)]

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use vnet_common::account::Reason;
+use vnet_common::nat66::{Handle, Uplink6};
 use vnet_common::policy::{Config, config_flag};
 use vnet_common::prefix6::Prefix6;
 
@@ -26,6 +27,22 @@ impl Datapath {
             map.insert(&Key::new(length, net.octets()), to, 0).expect("prefixes6 has room");
         }
         let config: Config = self.array("config").get(&0, 0).expect("config has an entry");
+        let config = Config { flags: config.flags | config_flag::IPV6, ..config };
+        self.array("config").set(0, config, 0).expect("config has an entry");
+    }
+
+    /// Masquerades IPv6 by this address, with the last of the pools. `change` tells it from one the
+    /// uplink had before.
+    ///
+    /// # Panics
+    /// When the map is not the one vnet-common describes.
+    pub fn masquerade6(&mut self, address: Ipv6Addr, change: u32) {
+        let config: Config = self.array("config").get(&0, 0).expect("config has an entry");
+        let outside = config.addresses - 1;
+        let handle = Handle::outside(change, outside).addr();
+        let uplink = Uplink6 { addr: address.octets(), handle, outside, asked: 0 };
+        let index = self.uplink.index;
+        self.hash("uplinks6").insert(index, uplink, 0).expect("uplinks6 has room");
         let config = Config { flags: config.flags | config_flag::IPV6, ..config };
         self.array("config").set(0, config, 0).expect("config has an entry");
     }

@@ -21,6 +21,7 @@ mod fragment_refused;
 mod host;
 mod limit;
 mod malformed;
+mod nat66;
 mod npt;
 mod pool;
 mod reasons;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use vnet_common::account::{Reason, Verdict};
 use vnet_common::flow::proto;
+use vnet_common::nat66::{ADDRESSES6, Fresh6};
 use vnet_common::policy::role;
 use vnet_common::translate::{Endpoint, Mapping};
 use vnet_tests::datapath::{Datapath, Hook, OUTSIDE, frame6};
@@ -13,6 +14,7 @@ use vnet_tests::test_run::Context;
 
 use crate::address::readdress;
 use crate::forward::forward;
+use crate::nat66;
 use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 
@@ -145,6 +147,7 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             Some(Try { context: npt::at_inside(datapath), frame, ..back(datapath, &known)? })
         }
         Reason::NptAddress
+        | Reason::Address6
         | Reason::Extensions
         | Reason::HairpinOut
         | Reason::HairpinLost
@@ -261,6 +264,13 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
             // Options that are followed by options, nine times.
             (packet.protocol, packet.body) = (60, [60, 0, 1, 4, 0, 0, 0, 0].repeat(9));
             let frame = frame6(&packet.bytes());
+            Some(Try { frame, ..out(datapath, &datagram())? })
+        }
+        Reason::Address6 => {
+            datapath.masquerade6(nat66::OWN, 1);
+            let full = Fresh6 { used: ADDRESSES6 };
+            datapath.array("fresh6").set(0, full, 0).expect("it has an entry");
+            let frame = frame6(&nat66::question(nat66::HOST, nat66::REMOTE).bytes());
             Some(Try { frame, ..out(datapath, &datagram())? })
         }
         Reason::Malformed => cut(out(datapath, &datagram())),

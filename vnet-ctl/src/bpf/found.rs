@@ -85,6 +85,7 @@ fn fill(instance: &mut Instance, maps: &Maps<'_>) -> Result<Option<String>, Erro
     instance.sources = or_default(maps.sources(), &mut odd)?.unwrap_or_default();
     instance.exclusions = or_default(maps.exclusions(), &mut odd)?.unwrap_or_default();
     instance.prefixes6 = or_default(maps.prefixes6(), &mut odd)?.unwrap_or_default();
+    instance.uplinks6 = or_default(maps.uplinks6(), &mut odd)?.unwrap_or_default();
     let forwarding = or_default(maps.forwarding(&instance.outsides), &mut odd)?;
     instance.forwarding = forwarding.unwrap_or_default();
     instance.sysctls = or_default(maps.sysctls(), &mut odd)?.unwrap_or_default();

@@ -8,6 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::Ipv6;
+use vnet_common::nat66::Uplink6;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName, source};
 use vnet_common::port::PortPool;
 use vnet_common::prefix6::Prefix6;
@@ -227,6 +228,33 @@ impl<'a> Maps<'a> {
     /// When the map cannot be written.
     pub fn drop_prefix6(&self, net: Ipv6Net) -> Result<(), Error> {
         absent_is_fine("prefixes6", self.trie6()?.remove(&key6(net)))
+    }
+
+    /// `uplinks6`.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn uplinks6(&self) -> Result<BTreeMap<u32, Uplink6>, Error> {
+        let map = self.hash::<u32, Uplink6>("uplinks6")?;
+        let rows = map.iter().collect::<Result<_, _>>();
+        rows.map_err(|source| Error::map("read", "uplinks6", source))
+    }
+
+    /// Writes an entry of `uplinks6`.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn put_uplink6(&self, index: u32, uplink: &Uplink6) -> Result<(), Error> {
+        let put = self.hash::<u32, Uplink6>("uplinks6")?.insert(index, uplink, 0);
+        put.map_err(|source| Error::map("write", "uplinks6", source))
+    }
+
+    /// Removes an entry of `uplinks6`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn drop_uplink6(&self, index: u32) -> Result<(), Error> {
+        absent_is_fine("uplinks6", self.hash::<u32, Uplink6>("uplinks6")?.remove(&index))
     }
 
     /// `sysctls`.

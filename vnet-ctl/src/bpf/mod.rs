@@ -31,4 +31,4 @@ pub use mount::{is_mounted, mount, reach, unmount};
 pub use object::OBJECT;
 pub use pins::{HOME, Pins, ROOT, instances};
 pub use probe::{Feature, features};
-pub use tables::{Connection, MappingRow, Tables};
+pub use tables::{Addresses, Connection, MappingRow, Tables};

@@ -14,13 +14,19 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 30] = [
+pub(super) const MAPS: [&str; 36] = [
     "config",
     "links",
     "outsides",
     "sources",
     "exclusions",
     "prefixes6",
+    "uplinks6",
+    "addresses6",
+    "handles6",
+    "spare6",
+    "fresh6",
+    "fragments6",
     "forwards",
     "forwarded",
     "rules",

@@ -1,10 +1,13 @@
 //! The tables the datapath writes, read for people: connections, mappings, counters.
 
 use std::collections::HashMap as Seen;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use vnet_common::Ipv4;
 use vnet_common::account::{Counter, Reason};
 use vnet_common::flow::{Direction, Flow, FlowKey};
+use vnet_common::nat66::{Address6, Handle};
 use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
 
 use super::error::Error;
@@ -31,6 +34,32 @@ pub struct MappingRow {
     pub mapping: Mapping,
     /// Connections that use it.
     pub uses: u32,
+}
+
+/// What addresses in tables are to people: of IPv4 themselves, and of IPv6 what their handle stands
+/// for.
+pub struct Addresses {
+    outside: Seen<Ipv4, Ipv6Addr>,
+    places: Array<MapData, Address6>,
+}
+
+impl Addresses {
+    /// An address of a table. One of IPv6 that has left since, and whose place is another's, is `::`.
+    #[must_use]
+    pub fn read(&self, addr: Ipv4) -> IpAddr {
+        let Some(handle) = Handle::read(addr) else { return Ipv4Addr::from(addr).into() };
+        let known = match handle.place() {
+            None => self.outside.get(&addr).copied(),
+            Some(place) => self.places.get(&place, 0).ok().and_then(|place| read(handle, &place)),
+        };
+        known.unwrap_or(Ipv6Addr::UNSPECIFIED).into()
+    }
+}
+
+/// The address in a place, which it keeps until another one comes.
+fn read(handle: Handle, place: &Address6) -> Option<Ipv6Addr> {
+    let left = place.uses == 0 && handle.is_of(place.generation.wrapping_sub(1));
+    (left || handle.is_of(place.generation)).then(|| place.addr.into())
 }
 
 /// The tables of one instance.
@@ -89,6 +118,17 @@ impl Tables {
             rows.push(MappingRow { inside, mapping, uses: owner.unwrap_or_default().uses });
         }
         Ok(rows)
+    }
+
+    /// What the addresses of its connections and mappings are to people.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn addresses(&self) -> Result<Addresses, Error> {
+        let maps = Maps::of(&self.pins);
+        let uplinks = maps.uplinks6()?.into_values();
+        let outside = uplinks.map(|uplink| (uplink.handle, Ipv6Addr::from(uplink.addr)));
+        Ok(Addresses { outside: outside.collect(), places: maps.open("addresses6")? })
     }
 
     /// How many connections and mappings there are.

@@ -15,6 +15,7 @@ Examples:
   vnetctl attach --nat eth0 --inside lan0 --ports 32768-60999
   vnetctl attach --nat eth0 --address 203.0.113.7 --address 203.0.113.8 --dry-run
   vnetctl attach --nat eth0 --nat ppp0
+  vnetctl attach --nat eth0 --nat66
   vnetctl attach --nat eth0 --nptv6 fd01:203:405::/48=2001:db8:1::/48
 
 Attaching again with the same words changes nothing; with others it changes the running instance
@@ -107,6 +108,14 @@ pub(super) struct Args {
     /// first prefix have addresses of the second outside; repeat for more
     #[arg(long, value_name = "INSIDE=OUTSIDE")]
     nptv6: Vec<String>,
+    /// Masquerade IPv6 too: what is forwarded to an uplink leaves with the uplink's own IPv6 address,
+    /// by the rules of --nat. Give inside hosts addresses that routers do not know outside (fd00::/8)
+    #[arg(long)]
+    nat66: bool,
+    /// The IPv6 address for --nat66, one that an uplink has; one for each uplink
+    /// [default: the first global address of each uplink]
+    #[arg(long, value_name = "ADDRESS")]
+    address6: Vec<String>,
     /// Tell of every mapping that begins and ends, or of every port block, by `vnetctl events`
     #[arg(long)]
     events: bool,
@@ -143,6 +152,8 @@ impl Args {
             port_rest: self.port_rest.clone(),
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
+            nat66: self.nat66,
+            address6: self.address6.clone(),
             events: self.events,
             fragments: self.fragments.clone(),
             log_level: self.log_level.clone(),

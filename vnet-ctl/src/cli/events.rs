@@ -1,5 +1,6 @@
 //! `vnetctl events`
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use vnet_common::policy::config_flag;
@@ -7,7 +8,7 @@ use vnet_common::policy::config_flag;
 use super::named;
 use super::output::Output;
 use super::syslog::{LOCAL, Syslog};
-use crate::bpf::{Events, Pins};
+use crate::bpf::{Events, Pins, Tables};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
@@ -61,10 +62,11 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         return Err(Fault::EventsOff(instance.name.to_string()).into());
     }
     let mut stop = super::interrupts()?;
+    let addresses = Tables::of(Pins::of(&instance.name)).addresses()?;
     let mut events = Events::open(&Pins::of(&instance.name))?;
     loop {
         for event in events.take() {
-            let row = view::event_row(&event, instance.name.as_str());
+            let row = view::event_row(&event, instance.name.as_str(), &|addr| addresses.read(addr));
             match &syslog {
                 Some(syslog) => syslog.send(&row).await?,
                 None if output.json => output.write(&output.line(&row))?,
@@ -85,7 +87,11 @@ fn text(row: &EventRow) -> String {
     let EventRow { time, event, src, outside, .. } = row;
     match row.what {
         What::Mapping { proto, sport, outside_port } => {
-            format!("{time} {event} {proto:<4} {src}:{sport} {outside}:{outside_port}\n")
+            format!(
+                "{time} {event} {proto:<4} {} {}\n",
+                SocketAddr::new(*src, sport),
+                SocketAddr::new(*outside, outside_port)
+            )
         }
         What::Block { ports } => format!("{time} {event} block {src} {outside}:{ports}\n"),
     }

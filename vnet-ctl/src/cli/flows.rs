@@ -1,5 +1,6 @@
 //! `vnetctl flows`
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use vnet_common::tcp::State;
@@ -11,7 +12,7 @@ use super::watch::{self, Snapshot};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::spec::{Instance, number, prefix};
+use crate::spec::{Instance, any_prefix, number};
 use crate::view::{self, By, Filter, FlowIdentity, FlowRow, Rates};
 
 const EXAMPLES: &str = "\
@@ -93,8 +94,8 @@ async fn snapshot(
 fn filter(args: &Args) -> Result<Filter, Vec<Fault>> {
     let mut faults = Vec::new();
     let filter = Filter {
-        src: keep(args.src.as_ref(), |word| prefix("--src", word), &mut faults),
-        dst: keep(args.dst.as_ref(), |word| prefix("--dst", word), &mut faults),
+        src: keep(args.src.as_ref(), |word| any_prefix("--src", word), &mut faults),
+        dst: keep(args.dst.as_ref(), |word| any_prefix("--dst", word), &mut faults),
         sport: keep(args.sport.as_ref(), |word| port("--sport", word), &mut faults),
         dport: keep(args.dport.as_ref(), |word| port("--dport", word), &mut faults),
         proto: keep(args.proto.as_ref(), proto, &mut faults),
@@ -173,9 +174,9 @@ pub(super) fn text(rows: &[FlowRow]) -> String {
         vec![
             row.instance.clone(),
             row.proto.to_owned(),
-            format!("{}:{}{host}", row.src, row.sport),
-            format!("{}:{}", row.dst, row.dport),
-            format!("{}:{}", row.outside, row.outside_port),
+            format!("{}{host}", SocketAddr::new(row.src, row.sport)),
+            SocketAddr::new(row.dst, row.dport).to_string(),
+            SocketAddr::new(row.outside, row.outside_port).to_string(),
             row.state.to_owned(),
             format!("{}/{}", grouped(row.packets_out), grouped(row.packets_in)),
             format!("{}/{}", grouped(row.bytes_out), grouped(row.bytes_in)),

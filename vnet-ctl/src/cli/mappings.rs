@@ -1,5 +1,7 @@
 //! `vnetctl mappings`
 
+use std::net::SocketAddr;
+
 use super::named;
 use super::output::Output;
 use super::table::{Align, duration, several, with};
@@ -43,8 +45,8 @@ fn text(rows: &[MappingRow]) -> String {
         vec![
             row.instance.clone(),
             row.proto.to_owned(),
-            format!("{}:{}", row.src, row.sport),
-            format!("{}:{}", row.outside, row.outside_port),
+            SocketAddr::new(row.src, row.sport).to_string(),
+            SocketAddr::new(row.outside, row.outside_port).to_string(),
             row.flows.to_string(),
             duration(row.age_s),
         ]

@@ -7,7 +7,7 @@ use super::output::Output;
 use super::table::grouped;
 use crate::exit::Exit;
 use crate::reconcile::Error;
-use crate::view::{self, Health, HookRow, InstanceRow, OutsideRow, Settings};
+use crate::view::{self, Health, HookRow, InstanceRow, Outside6Row, OutsideRow, Settings};
 
 /// What is attached, and whether it is well
 #[derive(Debug, clap::Args)]
@@ -51,6 +51,9 @@ fn text(row: &InstanceRow) -> String {
     for OutsideRow { address, ifname, .. } in &row.outsides {
         let on = if row.outsides.len() > 1 { format!(" on {ifname}") } else { String::new() };
         let _ = writeln!(text, "  outside   {address}{on}{ports}");
+    }
+    for Outside6Row { address, ifname, .. } in &row.outsides6 {
+        let _ = writeln!(text, "  outside   {address} on {ifname} (NAT66)");
     }
     for inside in &row.inside {
         let _ = writeln!(text, "  sources   {} {}", inside.prefix, inside.action);

@@ -98,7 +98,11 @@ fn message(row: &EventRow, host: &str, process: u32) -> String {
     let (id, rest) = match row.what {
         What::Mapping { proto, sport, outside_port } => (
             "mapping",
-            format!("proto={proto} inside={src}:{sport} outside={outside}:{outside_port}"),
+            format!(
+                "proto={proto} inside={} outside={}",
+                SocketAddr::new(*src, sport),
+                SocketAddr::new(*outside, outside_port)
+            ),
         ),
         What::Block { ports } => ("block", format!("inside={src} outside={outside}:{ports}")),
     };

@@ -26,6 +26,8 @@ impl Fault {
             | Self::Filtering(_)
             | Self::BlocksOfWhom
             | Self::BlocksAndLowPorts
+            | Self::Address6Alone
+            | Self::ManyAddresses6
             | Self::Word { .. }
             | Self::DetachWhat => Exit::Usage,
             Self::Forward(fault) => fault.exit(),
@@ -33,6 +35,8 @@ impl Fault {
             Self::NoDevice { .. } => Exit::NoDevice,
             Self::NoAddress(_)
             | Self::AddressNotThere { .. }
+            | Self::NoAddress6(_)
+            | Self::Address6NotThere { .. }
             | Self::Blocks { .. }
             | Self::NoBlock(_) => Exit::Address,
             Self::Foreign { .. }

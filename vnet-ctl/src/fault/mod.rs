@@ -5,7 +5,7 @@
 mod exit;
 mod forward;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
@@ -169,6 +169,25 @@ pub enum Fault {
         /// The addresses that are there.
         present: String,
     },
+    /// `--address6` says by which address, and nothing says that it is to be done.
+    #[error("--address6 is for --nat66: give both, or neither")]
+    Address6Alone,
+    /// One for each uplink.
+    #[error("more --address6 than --nat: IPv6 leaves an uplink by one address")]
+    ManyAddresses6,
+    /// The wanted outside IPv6 address is not there.
+    #[error("IPv6 address {address} is not on an uplink; these are: {present}")]
+    Address6NotThere {
+        /// The address.
+        address: Ipv6Addr,
+        /// The addresses that are there.
+        present: String,
+    },
+    /// No global IPv6 address.
+    #[error(
+        "device '{0}' has no global IPv6 address; add one (ip address add … dev {0}), or leave --nat66 out"
+    )]
+    NoAddress6(String),
     /// Somebody else's program.
     #[error(
         "device '{device}' already has {what}; vnet never touches what is not its own: remove it or take another device"

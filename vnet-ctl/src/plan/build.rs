@@ -88,6 +88,13 @@ fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
             plan.push(Step::PutPrefix6(*net, *to), undo);
         }
     }
+    for (index, uplink) in &wanted.uplinks6 {
+        let old = before.uplinks6.get(index);
+        if old != Some(uplink) {
+            let undo = old.map_or(Step::DropUplink6(*index), |old| Step::PutUplink6(*index, *old));
+            plan.push(Step::PutUplink6(*index, *uplink), undo);
+        }
+    }
     for (index, link) in &wanted.links {
         let old = before.links.get(index);
         if old != Some(link) {
@@ -220,6 +227,11 @@ fn drop_rest(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host)
     for (net, to) in &before.prefixes6 {
         if !wanted.prefixes6.contains_key(net) {
             plan.push(Step::DropPrefix6(*net), Step::PutPrefix6(*net, *to));
+        }
+    }
+    for (index, uplink) in &before.uplinks6 {
+        if !wanted.uplinks6.contains_key(index) {
+            plan.push(Step::DropUplink6(*index), Step::PutUplink6(*index, *uplink));
         }
     }
 }

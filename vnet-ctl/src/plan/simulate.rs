@@ -54,6 +54,8 @@ impl World {
             | Step::DropExclusion(_)
             | Step::PutPrefix6(..)
             | Step::DropPrefix6(_)
+            | Step::PutUplink6(..)
+            | Step::DropUplink6(_)
             | Step::PutLink(..)
             | Step::DropLink(_)
             | Step::NoteRule(_)
@@ -90,6 +92,8 @@ impl World {
             Step::DropExclusion(net) => _ = instance.exclusions.remove(net),
             Step::PutPrefix6(net, to) => _ = instance.prefixes6.insert(*net, *to),
             Step::DropPrefix6(net) => _ = instance.prefixes6.remove(net),
+            Step::PutUplink6(index, uplink) => _ = instance.uplinks6.insert(*index, *uplink),
+            Step::DropUplink6(index) => _ = instance.uplinks6.remove(index),
             Step::PutLink(index, link) => _ = instance.links.insert(*index, *link),
             Step::DropLink(index) => _ = instance.links.remove(index),
             Step::NoteRule(rule) => {

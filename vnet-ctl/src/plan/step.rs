@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::forward::{Forward, Rule, rule_state};
+use vnet_common::nat66::Uplink6;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, role, source};
 use vnet_common::prefix6::{Prefix6, side};
 
@@ -39,6 +40,10 @@ pub enum Step {
     PutPrefix6(Ipv6Net, Prefix6),
     /// Remove an entry of `prefixes6`.
     DropPrefix6(Ipv6Net),
+    /// Write an entry of `uplinks6`.
+    PutUplink6(u32, Uplink6),
+    /// Remove an entry of `uplinks6`.
+    DropUplink6(u32),
     /// Write an entry of `links`.
     PutLink(u32, Link),
     /// Remove an entry of `links`.
@@ -141,6 +146,11 @@ impl fmt::Display for Step {
             Self::DropExclusion(net) => write!(f, "exclusions: drop {net}"),
             Self::PutPrefix6(net, to) => write!(f, "prefixes6: {net} {}", Prefix6Words(to)),
             Self::DropPrefix6(net) => write!(f, "prefixes6: drop {net}"),
+            Self::PutUplink6(index, Uplink6 { addr, outside, .. }) => {
+                let addr = Ipv6Addr::from(*addr);
+                write!(f, "uplinks6: device {index} masquerades by {addr}, number {outside}")
+            }
+            Self::DropUplink6(index) => write!(f, "uplinks6: drop {index}"),
             Self::PutLink(index, link) => write!(f, "links: {}", LinkWords(*index, link)),
             Self::DropLink(index) => write!(f, "links: drop {index}"),
             Self::NoteRule(rule) => write!(f, "rules: {}", RuleWords(rule)),

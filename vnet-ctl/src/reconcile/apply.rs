@@ -110,6 +110,8 @@ impl<'a> Executor<'a> {
             Step::DropExclusion(net) => maps.drop_exclusion(*net)?,
             Step::PutPrefix6(net, to) => maps.put_prefix6(*net, *to)?,
             Step::DropPrefix6(net) => maps.drop_prefix6(*net)?,
+            Step::PutUplink6(index, uplink) => maps.put_uplink6(*index, uplink)?,
+            Step::DropUplink6(index) => maps.drop_uplink6(*index)?,
             Step::PutLink(index, link) => maps.put_link(*index, link)?,
             Step::DropLink(index) => maps.drop_link(*index)?,
             Step::NoteRule(rule) => maps.put_rule(rule)?,

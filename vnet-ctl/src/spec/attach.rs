@@ -8,6 +8,7 @@ use vnet_common::policy::{Config, config_flag};
 use vnet_common::translate::pool;
 
 use super::name::{Instance, device_name};
+use super::nat66::{self, Nat66};
 use super::prefix6::PrefixPair;
 use super::read::{Blamed, FLOWS_MAX, Reader};
 use super::word::{self, Filtering, Level, Ports};
@@ -69,6 +70,8 @@ pub struct Attach {
     pub flags: u32,
     /// IPv6 prefixes that are translated.
     pub nptv6: BTreeSet<PrefixPair>,
+    /// Whether IPv6 is masqueraded, and by which addresses.
+    pub nat66: Nat66,
     /// Whether fragments are put in order that come before their first.
     pub sort: bool,
     /// Level of the datapath's log.
@@ -117,6 +120,20 @@ impl Reader {
     }
 }
 
+impl Reader {
+    fn nat66(&mut self, words: &Words) -> Nat66 {
+        const ADDRESS6: &str = "--address6";
+        let addresses = self.each(ADDRESS6, &words.address6, nat66::address);
+        if !words.nat66 && !words.address6.is_empty() {
+            self.blame(ADDRESS6, Fault::Address6Alone);
+        }
+        if addresses.len() > words.nat.len() {
+            self.blame(ADDRESS6, Fault::ManyAddresses6);
+        }
+        Nat66 { on: words.nat66, addresses }
+    }
+}
+
 impl Attach {
     /// Gives the words their meaning.
     ///
@@ -162,6 +179,7 @@ impl Attach {
         );
         let port_rest = read.number("--port-rest", words.port_rest.as_ref(), (0, REST_MAX));
         let nptv6 = read.nptv6(words);
+        let nat66 = read.nat66(words);
         let sort = read.optional("--fragments", words.fragments.as_ref(), word::sort);
         let log_level = read.optional("--log-level", words.log_level.as_ref(), Level::parse);
         let (Some(instance), true) = (instance, read.faults.is_empty()) else {
@@ -187,6 +205,7 @@ impl Attach {
             port_rest: port_rest.unwrap_or(default.port_rest),
             flags: flags(words) | refresh.unwrap_or(default.flags & config_flag::INBOUND_REFRESH),
             nptv6,
+            nat66,
             sort: sort.unwrap_or(true),
             log_level: log_level.unwrap_or_default(),
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use vnet_common::policy::{Config, config_flag, filtering};
 
@@ -240,6 +240,26 @@ pub fn prefix(option: &'static str, typed: &str) -> Result<Ipv4Net, Fault> {
     }
     let Ok(net) = typed.parse::<Ipv4Net>() else {
         let hint = "give an IPv4 prefix such as 10.0.0.0/8";
+        return Err(Fault::Word { option, given, hint });
+    };
+    if net == net.trunc() {
+        Ok(net)
+    } else {
+        Err(Fault::HostBits { option, given, meant: net.trunc().to_string() })
+    }
+}
+
+/// The same of either family.
+///
+/// # Errors
+/// When it is none.
+pub fn any_prefix(option: &'static str, typed: &str) -> Result<IpNet, Fault> {
+    let given = typed.to_owned();
+    if let Ok(address) = typed.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let Ok(net) = typed.parse::<IpNet>() else {
+        let hint = "give a prefix such as 10.0.0.0/8 or fd00::/8";
         return Err(Fault::Word { option, given, hint });
     };
     if net == net.trunc() {

@@ -69,6 +69,11 @@ pub struct Words {
     /// Pairs of IPv6 prefixes.
     #[serde(with = "many")]
     pub nptv6: Vec<String>,
+    /// Whether IPv6 is masqueraded.
+    pub nat66: bool,
+    /// Outside addresses of that.
+    #[serde(with = "many")]
+    pub address6: Vec<String>,
     /// Whether mappings that begin and end are told of.
     pub events: bool,
     /// Level of the datapath's log.

@@ -1,6 +1,7 @@
 //! What an attach changes of an instance that runs, for people: one line for each difference.
 
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 use serde::Serialize;
 use vnet_common::policy::{Config, config_flag, role, source};
@@ -71,6 +72,7 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("fragments", if config.sorter == 0 { "ordered" } else { "sort" }.to_owned()),
         ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
         ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
+        ("nat66", listed(instance.uplinks6.values().map(|up| Ipv6Addr::from(up.addr).to_string()))),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),
     ]
 }

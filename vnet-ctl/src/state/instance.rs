@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use vnet_common::nat66::Uplink6;
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, link_flag, role};
 use vnet_common::prefix6::Prefix6;
 
@@ -57,6 +58,8 @@ pub struct Instance {
     pub exclusions: BTreeSet<Ipv4Net>,
     /// `prefixes6`.
     pub prefixes6: BTreeMap<Ipv6Net, Prefix6>,
+    /// `uplinks6`.
+    pub uplinks6: BTreeMap<u32, Uplink6>,
     /// `sysctls`.
     pub sysctls: BTreeMap<String, Sysctl>,
     /// Forwards.
@@ -85,6 +88,7 @@ impl Instance {
             sources: BTreeMap::new(),
             exclusions: BTreeSet::new(),
             prefixes6: BTreeMap::new(),
+            uplinks6: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             forwarding: Forwarding::default(),
             sorter: None,

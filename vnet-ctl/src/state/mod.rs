@@ -9,6 +9,7 @@ mod host;
 mod inside;
 mod instance;
 mod life;
+mod nat66;
 mod outside;
 mod prefix6;
 mod socket;

@@ -48,7 +48,8 @@ pub fn pairs(instance: &Instance) -> impl Iterator<Item = PrefixPair> + '_ {
 /// longer listens to router advertisements, and may lose its own way out.
 #[must_use]
 pub fn ipv6_notes(wish: &Attach, host: &Host) -> Vec<String> {
-    let off = !wish.nptv6.is_empty() && host.sysctls.get(IPV6_FORWARD) == Some(&0);
+    let off =
+        (wish.nat66.on || !wish.nptv6.is_empty()) && host.sysctls.get(IPV6_FORWARD) == Some(&0);
     let note = format!(
         "{IPV6_FORWARD} is 0, so no IPv6 is forwarded: set it to 1; where an uplink gets its \
          address or route by router advertisements, set accept_ra of that device to 2 before"

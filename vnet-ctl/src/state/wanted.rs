@@ -8,13 +8,15 @@ use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{
     Config, Link, Outside, Source, Sysctl, config_flag, link_flag, role, source,
 };
+use vnet_common::translate::pool;
 
-use super::block::{numbers, too_few_blocks};
+use super::block::{numbers as blocks, too_few_blocks};
 use super::forward::Forwarding;
 use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
 use super::inside::hooked;
 use super::inside::nets;
 use super::instance::{Instance, Programs, Running, write_name};
+use super::nat66::{numbers, uplinks6};
 use super::outside::outsides;
 use super::prefix6::prefixes6;
 use super::sorter;
@@ -40,7 +42,9 @@ pub fn wanted(
 ) -> Result<Instance, Vec<Fault>> {
     let mut faults = Vec::new();
     let config = config(wish, host, found);
-    let outsides = outsides(wish, host, found, config.addresses, &mut faults);
+    let room = config.addresses.saturating_sub(numbers(wish));
+    let outsides = outsides(wish, host, found, room, &mut faults);
+    let uplinks6 = uplinks6(wish, host, found, config.addresses, &mut faults);
     let mut links = links(wish, host, found, &outsides, &mut faults);
     faults.extend(sorter::clash(wish, host));
     if !faults.is_empty() {
@@ -64,6 +68,7 @@ pub fn wanted(
         name: wish.instance.clone(),
         config,
         prefixes6: prefixes6(wish, host, &links),
+        uplinks6,
         hooks: hooks.collect(),
         links,
         outsides,
@@ -188,7 +193,7 @@ fn sources(
     if wish.inside.is_empty() {
         sources.insert(Ipv4Net::default(), plain(source::TRANSLATE));
     }
-    let numbers = if wish.port_block == 0 { BTreeMap::new() } else { numbers(&nets(wish)) };
+    let numbers = if wish.port_block == 0 { BTreeMap::new() } else { blocks(&nets(wish)) };
     for net in nets(wish) {
         let number = numbers.get(&net).copied().unwrap_or_default();
         sources.insert(net, Source { action: source::TRANSLATE, number });
@@ -210,6 +215,7 @@ fn sources(
 
 fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
     let found = found.map(|found| &found.config);
+    let ipv6 = wish.nat66.on || !wish.nptv6.is_empty();
     let made_for = found.map_or(Config::DEFAULT.max_flows, |config| config.max_flows);
     Config {
         version: LAYOUT_VERSION,
@@ -229,7 +235,7 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         icmp: wish.icmp,
         port_rest: wish.port_rest,
         max_flows: wish.max_flows.unwrap_or(made_for),
-        flags: wish.flags | if wish.nptv6.is_empty() { 0 } else { config_flag::IPV6 },
+        flags: wish.flags | if ipv6 { config_flag::IPV6 } else { 0 },
         addresses: found.map_or_else(|| room(wish), |config| config.addresses),
         log_level: wish.log_level as u32,
         ..Config::DEFAULT
@@ -239,7 +245,8 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
 /// Outside addresses to make room for: some more than there are, so that they can become more.
 fn room(wish: &Attach) -> u32 {
     let wanted = wish.addresses.len().max(wish.uplinks.len());
-    u32::try_from(wanted).unwrap_or(u32::MAX).max(Config::DEFAULT.addresses)
+    let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(Config::DEFAULT.addresses);
+    wanted.saturating_add(numbers(wish)).min(pool::ADDRESSES)
 }
 
 /// What has to be remembered: IPv4 forwarding when it is off, and every device that forwards

@@ -1,9 +1,10 @@
 //! A mapping, or a block of ports, whose use began or ended: for people, for JSON and for syslog.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use vnet_common::Ipv4;
 use vnet_common::event::{Event, kind};
 use vnet_common::flow::flag;
 
@@ -22,9 +23,9 @@ pub struct EventRow {
     /// `created` or `deleted`.
     pub event: &'static str,
     /// Inside address.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// Outside address.
-    pub outside: Ipv4Addr,
+    pub outside: IpAddr,
     /// The rest of it.
     #[serde(flatten)]
     pub what: What,
@@ -52,9 +53,9 @@ pub enum What {
     },
 }
 
-/// Gives an event its names.
+/// Gives an event its names; `read` says what an address of a table is.
 #[must_use]
-pub fn event_row(event: &Event, instance: &str) -> EventRow {
+pub fn event_row(event: &Event, instance: &str, read: &dyn Fn(Ipv4) -> IpAddr) -> EventRow {
     EventRow {
         time: utc(wall_clock(event.time)),
         instance: instance.to_owned(),
@@ -62,8 +63,8 @@ pub fn event_row(event: &Event, instance: &str) -> EventRow {
             kind::CREATED | kind::BLOCK_CREATED => "created",
             _ => "deleted",
         },
-        src: event.inside.into(),
-        outside: event.outside.into(),
+        src: read(event.inside),
+        outside: read(event.outside),
         what: match event.kind {
             kind::BLOCK_CREATED | kind::BLOCK_DELETED => {
                 What::Block { ports: Ports { min: event.inside_port, max: event.outside_port } }
@@ -138,14 +139,14 @@ mod tests {
             kind: kind::DELETED,
             flags: 0,
         };
-        let row = event_row(&event, "default");
+        let row = event_row(&event, "default", &|addr| addr.into());
         assert_eq!((row.event, row.host), ("deleted", false));
-        assert_eq!(row.src, Ipv4Addr::new(10, 0, 0, 2));
-        assert_eq!(row.outside, Ipv4Addr::new(198, 51, 100, 1));
+        assert_eq!(row.src, IpAddr::from([10, 0, 0, 2]));
+        assert_eq!(row.outside, IpAddr::from([198, 51, 100, 1]));
         let what = What::Mapping { proto: "udp", sport: 4000, outside_port: 5000 };
         assert_eq!(row.what, what);
         let block = Event { kind: kind::BLOCK_CREATED, proto: 0, ..event };
-        let row = event_row(&block, "default");
+        let row = event_row(&block, "default", &|addr| addr.into());
         assert_eq!(row.event, "created");
         assert_eq!(row.what, What::Block { ports: Ports { min: 4000, max: 5000 } });
     }

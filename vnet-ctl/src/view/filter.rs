@@ -1,6 +1,6 @@
 //! Which connections are shown, and in which order.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use vnet_common::tcp::State;
 
 use super::flows::FlowRow;
@@ -18,9 +18,9 @@ pub enum By {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Inside source in this prefix.
-    pub src: Option<Ipv4Net>,
+    pub src: Option<IpNet>,
     /// Destination in this prefix.
-    pub dst: Option<Ipv4Net>,
+    pub dst: Option<IpNet>,
     /// This inside source port.
     pub sport: Option<u16>,
     /// This destination port.
@@ -71,11 +71,11 @@ mod tests {
             ifname: "eth0".into(),
             ifindex: 2,
             proto: "udp",
-            src: src.into(),
+            src: std::net::Ipv4Addr::from(src).into(),
             sport,
-            dst: [192, 0, 2, 1].into(),
+            dst: std::net::Ipv4Addr::from([192, 0, 2, 1]).into(),
             dport: 53,
-            outside: [203, 0, 113, 7].into(),
+            outside: std::net::Ipv4Addr::from([203, 0, 113, 7]).into(),
             outside_port: sport,
             state: State::Replied.name(),
             host: false,

@@ -1,6 +1,6 @@
 //! Connections, a row each: both directions joined.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use vnet_common::flow::{Flow, flag, proto};
@@ -9,7 +9,7 @@ use vnet_common::tcp::State;
 
 use super::clock::{now, seconds};
 use super::filter::Filter;
-use crate::bpf::{Connection, Pins, Tables};
+use crate::bpf::{Addresses, Connection, Pins, Tables};
 use crate::reconcile::Error;
 use crate::state::{Instance, read_name};
 
@@ -25,15 +25,15 @@ pub struct FlowRow {
     /// Protocol: `tcp`, `udp` or `icmp`.
     pub proto: &'static str,
     /// Inside source address.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// Inside source port, or ICMP query identifier.
     pub sport: u16,
     /// Destination address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddr,
     /// Destination port, or ICMP query identifier.
     pub dport: u16,
     /// Outside source address.
-    pub outside: Ipv4Addr,
+    pub outside: IpAddr,
     /// Outside source port, or ICMP query identifier.
     pub outside_port: u16,
     /// State.
@@ -85,7 +85,7 @@ impl FlowRow {
 }
 
 /// Instance, protocol, inside source and destination.
-pub type FlowIdentity = (String, &'static str, (Ipv4Addr, u16), (Ipv4Addr, u16));
+pub type FlowIdentity = (String, &'static str, (IpAddr, u16), (IpAddr, u16));
 
 /// Connections of those instances that pass the filter.
 ///
@@ -94,14 +94,15 @@ pub type FlowIdentity = (String, &'static str, (Ipv4Addr, u16), (Ipv4Addr, u16))
 pub fn flows(instances: &[Instance], filter: &Filter) -> Result<Vec<FlowRow>, Error> {
     let mut rows = Vec::new();
     for instance in instances {
-        let connections = Tables::of(Pins::of(&instance.name)).connections()?;
-        let now = now();
-        rows.extend(connections.iter().map(|connection| row(instance, connection, now)));
+        let tables = Tables::of(Pins::of(&instance.name));
+        let (connections, addresses) = (tables.connections()?, tables.addresses()?);
+        let row = |connection| row(instance, connection, &addresses, now());
+        rows.extend(connections.iter().map(row));
     }
     Ok(filter.apply(rows))
 }
 
-fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
+fn row(instance: &Instance, connection: &Connection, addresses: &Addresses, now: u64) -> FlowRow {
     let Connection { key, out, back } = connection;
     let last = out.last_seen.max(back.last_seen);
     let timeout = timeout(&instance.config, key.proto, out);
@@ -111,11 +112,11 @@ fn row(instance: &Instance, connection: &Connection, now: u64) -> FlowRow {
         ifname: instance.links.get(&out.link).map(|l| read_name(&l.name)).unwrap_or_default(),
         ifindex: out.link,
         proto: proto_name(key.proto),
-        src: key.saddr.into(),
+        src: addresses.read(key.saddr),
         sport: key.sport,
-        dst: key.daddr.into(),
+        dst: addresses.read(key.daddr),
         dport: key.dport,
-        outside: out.saddr.into(),
+        outside: addresses.read(out.saddr),
         outside_port: out.sport,
         state: State::from_number(out.state).map_or("UNKNOWN", State::name),
         host: out.flags & flag::HOST != 0,

@@ -1,6 +1,6 @@
 //! Mappings, a row each.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -18,11 +18,11 @@ pub struct MappingRow {
     /// Protocol: `tcp`, `udp` or `icmp`.
     pub proto: &'static str,
     /// Inside address.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// Inside port, or ICMP query identifier.
     pub sport: u16,
     /// Outside address.
-    pub outside: Ipv4Addr,
+    pub outside: IpAddr,
     /// Outside port, or ICMP query identifier.
     pub outside_port: u16,
     /// Connections that use it.
@@ -38,14 +38,15 @@ pub struct MappingRow {
 pub fn mappings(instances: &[Instance]) -> Result<Vec<MappingRow>, Error> {
     let mut rows = Vec::new();
     for instance in instances {
-        let found = Tables::of(Pins::of(&instance.name)).mappings()?;
+        let tables = Tables::of(Pins::of(&instance.name));
+        let (found, addresses) = (tables.mappings()?, tables.addresses()?);
         let now = now();
         rows.extend(found.iter().map(|row| MappingRow {
             instance: instance.name.to_string(),
             proto: proto_name(row.inside.proto),
-            src: row.inside.addr.into(),
+            src: addresses.read(row.inside.addr),
             sport: row.inside.port,
-            outside: row.mapping.addr.into(),
+            outside: addresses.read(row.mapping.addr),
             outside_port: row.mapping.port,
             flows: row.uses,
             age_s: seconds(now, row.mapping.created),

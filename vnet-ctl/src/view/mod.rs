@@ -26,7 +26,9 @@ pub use forwards::{ForwardRow, forwards};
 pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
-pub use status::{Health, HookRow, InsideRow, InstanceRow, OutsideRow, Settings, status};
+pub use status::{
+    Health, HookRow, InsideRow, InstanceRow, Outside6Row, OutsideRow, Settings, status,
+};
 
 use crate::bpf::{self, Calm};
 use crate::fault::Fault;

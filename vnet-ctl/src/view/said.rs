@@ -1,7 +1,7 @@
 //! What an instance was told, read back from its maps: what `vnetctl apply` would have to be told to
 //! make another like it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 use vnet_common::policy::{Config, config_flag, role, source};
@@ -38,6 +38,8 @@ pub(super) fn said(instance: &Instance, name: impl Fn(u32, &[u8]) -> String) -> 
         port_rest: number(port_rest),
         fragments: word(if sorter == 0 { "ordered" } else { "sort" }),
         no_answer: flags & config_flag::ANSWER == 0,
+        nat66: !instance.uplinks6.is_empty(),
+        address6: addresses6(instance),
         nptv6: pairs(instance).map(|pair| pair.to_string()).collect(),
         events: flags & config_flag::EVENTS != 0,
         log_level: word(Level::from_number(log_level).name()),
@@ -61,6 +63,12 @@ fn inside(instance: &Instance, name: impl Fn(u32, &[u8]) -> String) -> Vec<Strin
         return devices;
     }
     nets.iter().map(ToString::to_string).chain(devices).collect()
+}
+
+/// The same of IPv6.
+fn addresses6(instance: &Instance) -> Vec<String> {
+    let asked = instance.uplinks6.values().filter(|uplink| uplink.asked != 0);
+    asked.map(|uplink| Ipv6Addr::from(uplink.addr).to_string()).collect()
 }
 
 /// Those that were asked for.

@@ -1,8 +1,9 @@
 //! Instances, a row each: what was asked for, what is there, and what is wrong.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
+use vnet_common::nat66::Uplink6;
 use vnet_common::policy::{Config, Outside, config_flag, role, source};
 
 use super::said::said;
@@ -46,6 +47,19 @@ pub struct HookRow {
 pub struct OutsideRow {
     /// The address.
     pub address: Ipv4Addr,
+    /// Name of the uplink it is on.
+    pub ifname: String,
+    /// Interface index of that uplink.
+    pub ifindex: u32,
+    /// Its number in the tables.
+    pub number: u32,
+}
+
+/// An uplink where IPv6 is masqueraded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outside6Row {
+    /// The outside address.
+    pub address: Ipv6Addr,
     /// Name of the uplink it is on.
     pub ifname: String,
     /// Interface index of that uplink.
@@ -127,6 +141,8 @@ pub struct InstanceRow {
     pub outside: Option<Ipv4Addr>,
     /// All outside addresses.
     pub outsides: Vec<OutsideRow>,
+    /// All outside addresses of IPv6.
+    pub outsides6: Vec<Outside6Row>,
     /// Devices.
     pub devices: Vec<HookRow>,
     /// Sources.
@@ -176,6 +192,7 @@ fn row(found: &Found, host: &Host) -> InstanceRow {
         ifindex: uplink.map(|(index, _)| index),
         outside: uplink.map(|(_, link)| link.addr.into()),
         outsides,
+        outsides6: outsides6(instance, host),
         devices: devices(instance, host),
         inside: inside(instance),
         settings: settings(found, host, &pins),
@@ -244,6 +261,20 @@ fn outsides(instance: &Instance, host: &Host) -> Vec<OutsideRow> {
         number: *number,
     };
     instance.outsides.iter().map(row).collect()
+}
+
+fn outsides6(instance: &Instance, host: &Host) -> Vec<Outside6Row> {
+    let row = |(index, uplink): (&u32, &Uplink6)| Outside6Row {
+        address: uplink.addr.into(),
+        ifname: instance
+            .links
+            .get(index)
+            .map(|link| host_name(instance, host, *index, &link.name))
+            .unwrap_or_default(),
+        ifindex: *index,
+        number: uplink.outside,
+    };
+    instance.uplinks6.iter().map(row).collect()
 }
 
 fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
@@ -334,7 +365,18 @@ fn problems(found: &Found, host: &Host) -> Vec<String> {
 }
 
 fn address_problems(instance: &Instance, host: &Host) -> Vec<String> {
-    instance.outsides.values().filter_map(|outside| address_problem(outside, host)).collect()
+    let gone = instance.uplinks6.iter().filter_map(|(index, uplink)| {
+        let (device, address) = (host.devices.get(index)?, Ipv6Addr::from(uplink.addr));
+        let there = device.networks6.iter().any(|own| own.addr() == address);
+        let name = &device.name;
+        (!there).then(|| {
+            format!(
+                "outside address {address} is no longer on {name}: put it back, or attach again"
+            )
+        })
+    });
+    let all = instance.outsides.values().filter_map(|outside| address_problem(outside, host));
+    all.chain(gone).collect()
 }
 
 fn address_problem(outside: &Outside, host: &Host) -> Option<String> {

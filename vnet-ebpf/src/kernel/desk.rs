@@ -11,7 +11,11 @@ use vnet_common::flow::FlowKey;
 
 use super::sum::Sum;
 use crate::{
-    answer::Answer, opening::Opening, packet::Packet, packet6::Packet6, translate::Search,
+    answer::Answer,
+    opening::Opening,
+    packet::Packet,
+    packet6::{Packet6, Words},
+    translate::Search,
 };
 
 /// What lies on the desk.
@@ -21,6 +25,14 @@ pub struct Desk {
     pub packet: Packet,
     /// The packet, when it is one of IPv6.
     pub six: Packet6,
+    /// The packet that an ICMPv6 error quotes.
+    pub quoted: Packet6,
+    /// The uplink's own IPv6 address.
+    pub own6: Words,
+    /// The IPv6 address that is written.
+    pub new6: Words,
+    /// The tuple for which a socket is looked for, of either family, as the kernel has it.
+    pub tuple: [u32; 9],
     /// 1 when its flow was ended because its outside address is gone.
     pub moved: u32,
     /// The connection it is about to open.

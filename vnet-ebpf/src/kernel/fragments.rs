@@ -56,8 +56,15 @@ pub fn forget_stray(key: &FragmentKey) {
 #[inline(always)]
 #[must_use]
 pub fn fresh_id() -> u16 {
+    fresh_id6() as u16
+}
+
+/// The same for IPv6, where it is longer.
+#[inline(always)]
+#[must_use]
+pub fn fresh_id6() -> u32 {
     let Some(serial) = SERIAL.get_ptr_mut(0) else { return 0 };
     // SAFETY: a live, aligned field, only ever changed atomically.
     let id = unsafe { &*addr_of!((*serial).id).cast::<Atomic32>() };
-    id.decrement() as u16
+    id.decrement()
 }

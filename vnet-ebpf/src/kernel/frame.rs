@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM},
     helpers::{bpf_l4_csum_replace, bpf_skb_store_bytes},
     programs::TcContext,
 };
@@ -219,10 +219,18 @@ impl Frame {
     }
 
     #[inline(always)]
-    fn store<T>(&mut self, offset: u32, value: &T) -> Result<(), Reason> {
+    fn store<T>(&mut self, offset: u32, value: &T, flags: u32) -> Result<(), Reason> {
         let (from, size) = (core::ptr::from_ref(value).cast(), size_of::<T>() as u32);
         // SAFETY: the helper reads as many bytes as the value has, and checks the offset.
-        done(unsafe { bpf_skb_store_bytes(self.skb().cast(), offset, from, size, 0) })
+        done(unsafe { bpf_skb_store_bytes(self.skb().cast(), offset, from, size, flags.into()) })
+    }
+
+    /// Overwrites an address of an IPv6 header, given as it shall lie in memory. That header has no
+    /// checksum which would make up for it, so the sum that a device may have made of the whole
+    /// packet follows here; the change of the transport checksum is the other half.
+    #[inline(always)]
+    pub fn set_address6(&mut self, offset: u32, addr: &[u32; 4]) -> Result<(), Reason> {
+        self.store(offset, addr, BPF_F_RECOMPUTE_CSUM)
     }
 }
 
@@ -247,12 +255,12 @@ impl Bytes for Frame {
 impl Patch for Frame {
     #[inline(always)]
     fn set_words<const N: usize>(&mut self, offset: u32, words: &[u32; N]) -> Result<(), Reason> {
-        self.store(offset, words)
+        self.store(offset, words, 0)
     }
 
     #[inline(always)]
     fn set_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
-        self.store(offset, &half)
+        self.store(offset, &half, 0)
     }
 
     #[inline(always)]

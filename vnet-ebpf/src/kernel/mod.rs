@@ -10,6 +10,7 @@
 //! any time: they are read and written one field at a time, and counted up atomically.
 #![expect(unsafe_code, reason = "this is the fence: helpers and map values are raw pointers")]
 
+pub mod addresses6;
 pub mod answers;
 pub mod atomic;
 pub mod calls;

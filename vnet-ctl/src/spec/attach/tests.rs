@@ -72,13 +72,16 @@ fn every_fault_is_told_not_only_the_first() {
             "fd00:1::/48=2001:db8:1::/48".into(),
             "fd00:1::/56=2001:db8:2::/56".into(),
         ],
+        nat66: false,
+        address6: vec!["fe80::1".into(), "2001:db8::1".into(), "2001:db8::2".into()],
         events: true,
         fragments: bad("both"),
         log_level: bad("loud"),
     })
     .unwrap_err();
-    // Blocks want prefixes only, and no low ports: two more than there are words.
-    assert_eq!(faults.len(), 26, "{faults:#?}");
+    // Blocks want prefixes only, and no low ports: two more than there are words. One IPv6
+    // address is none, there are more of them than uplinks, and nothing says what they are for.
+    assert_eq!(faults.len(), 29, "{faults:#?}");
 }
 
 #[test]

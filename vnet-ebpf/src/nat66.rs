@@ -1,0 +1,545 @@
+//! IPv6 behind one address (NAT66): the rules, the tables and the timers of IPv4's NAT, with handles
+//! in the place of addresses (see [`addresses6`]).
+//!
+//! What leaves by an uplink where this is asked for leaves with the uplink's address, or not at all.
+//! What this host itself sends is left alone, but for what it sends from an address that means
+//! nothing outside.
+
+use vnet_common::{
+    Ipv4,
+    account::Reason,
+    flow::{Direction, FlowKey, flag, proto},
+    nat66::Uplink6,
+    tcp::State,
+};
+
+use crate::{
+    flow, fragment6, inbound,
+    kernel::{
+        addresses6::{self, same},
+        desk::{Desk, desk},
+        flows::Entry,
+        frame::{Frame, Skb},
+        maps,
+        socket::{self, Socket},
+    },
+    npt::{DESTINATION, SOURCE},
+    open,
+    opening::Opening,
+    packet::{self, Bytes as _, Kind, Packet, Part},
+    packet6::{self, Kind6, Packet6, Words, stays, words},
+    policy,
+    port::Range,
+    quote::End,
+    quote6::{self, difference},
+    rewrite::{Field, Patch as _, pseudo_header},
+    translate,
+};
+
+/// Not an end: there is something to decide.
+const GOES_ON: u32 = 0xfc;
+
+/// Decides about an IPv6 packet on its way out that no prefix translates; it is on the desk.
+#[inline(always)]
+pub fn out(frame: &Frame) -> u32 {
+    match vnet_read66(frame.skb(), Direction::Out as u32) {
+        GOES_ON => by_part(frame, Direction::Out, outward),
+        end => end,
+    }
+}
+
+/// Decides about one on its way in, as [`out`] does.
+#[inline(always)]
+pub fn inward(frame: &Frame) -> u32 {
+    match vnet_read66(frame.skb(), Direction::In as u32) {
+        GOES_ON => by_part(frame, Direction::In, from_outside),
+        end => end,
+    }
+}
+
+/// Whether what neighbours say to each other was forwarded to an uplink all the same.
+#[inline(always)]
+pub fn is_from_inside(frame: &Frame) -> bool {
+    let routable = desk().is_some_and(|desk| !stays(&desk.six.saddr));
+    routable && frame.arrived_on() != 0 && addresses6::uplink(frame.device()).is_some()
+}
+
+#[inline(always)]
+fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    match (desk.packet.part, desk.packet.kind) {
+        (Part::Later, _) => fragment6::later(frame, direction),
+        (_, Kind::Error) => vnet_error66(frame.skb(), direction as u32),
+        _ => match known(frame, direction) {
+            GOES_ON => {
+                if desk.moved == ENDS {
+                    vnet_end66();
+                }
+                decide(frame)
+            }
+            end => end,
+        },
+    }
+}
+
+#[inline(always)]
+fn outward(frame: &Frame) -> u32 {
+    opened(frame, vnet_admit66(frame.skb()), Direction::Out)
+}
+
+#[inline(always)]
+fn from_outside(frame: &Frame) -> u32 {
+    opened(frame, vnet_invite66(frame.skb()), Direction::In)
+}
+
+/// Opens the connection on the desk, if there is one, and translates the packet.
+#[inline(always)]
+fn opened(frame: &Frame, admitted: u32, direction: Direction) -> u32 {
+    if admitted != open::OPENED {
+        return admitted;
+    }
+    let out = direction == Direction::Out;
+    let code = if out { open::open(frame) } else { open::make(frame) };
+    if code != open::OPENED {
+        // Its uses are the connection's once that is there.
+        vnet_unadmit66();
+    }
+    if !open::is_open(code) {
+        return code;
+    }
+    match known(frame, direction) {
+        GOES_ON => Reason::MappingRace as u32,
+        end => end,
+    }
+}
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_read66(skb: Skb, direction: u32) -> u32 {
+    let frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    desk.own6 = words(&uplink.addr);
+    let may = if direction == Direction::Out as u32 {
+        may_leave(&frame, &desk.six, &desk.own6)
+    } else if same(&desk.six.daddr, &desk.own6) {
+        Ok(())
+    } else {
+        Err(if stays(&desk.six.daddr) { Reason::Ipv6 } else { Reason::NotOurs })
+    };
+    (desk.packet, desk.moved) = (Packet::UNKNOWN, 0);
+    match may.and_then(|()| facts(&frame, &desk.six, &mut desk.packet)) {
+        Ok(()) => GOES_ON,
+        Err(Reason::Malformed) if direction != Direction::Out as u32 => Reason::MalformedIn as u32,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Whether it is to be translated on its way out; if not, its end.
+#[inline(always)]
+fn may_leave(frame: &Frame, packet: &Packet6, own: &Words) -> Result<(), Reason> {
+    let arrived = frame.arrived_on() != 0;
+    if stays(&packet.saddr) {
+        return Err(Reason::Ipv6);
+    }
+    if stays(&packet.daddr) {
+        return Err(if arrived { Reason::MulticastSource } else { Reason::Ipv6 });
+    }
+    // What this host's errors quote is looked at, wherever they come from.
+    let of_host = !arrived && !same(&packet.saddr, own) && !unique_local(&packet.saddr);
+    if of_host && packet.kind != Kind6::Error { Err(Reason::Host) } else { Ok(()) }
+}
+
+/// Unique local addresses mean nothing outside (RFC 4193).
+#[inline(always)]
+fn unique_local(addr: &Words) -> bool {
+    u32::from_be(addr[0]) >> 25 == 0xfc >> 1
+}
+
+/// The same facts as of an IPv4 packet, but for addresses.
+#[inline(always)]
+fn facts(frame: &Frame, six: &Packet6, packet: &mut Packet) -> Result<(), Reason> {
+    packet.l3 = six.l3;
+    packet.l4 = six.l4;
+    packet.payload = six.l4;
+    packet.end = six.end;
+    packet.key.proto = match six.proto {
+        packet6::ICMP => proto::ICMP,
+        // A number that stands for another protocol in the tables.
+        proto::ICMP => return Err(Reason::Protocol),
+        other => other,
+    };
+    if six.fragment != 0 {
+        fragment6::read(frame, six, packet).ok_or(Reason::Malformed)?;
+    }
+    if packet.part == Part::Later {
+        packet.kind = Kind::Fragment;
+        return Ok(());
+    }
+    match transport(frame, six.proto, packet) {
+        Some(()) => Ok(()),
+        None if packet.part == Part::First => Err(Reason::FragmentTiny),
+        None => Err(Reason::Malformed),
+    }
+}
+
+#[inline(always)]
+fn transport(frame: &Frame, number: u8, packet: &mut Packet) -> Option<()> {
+    let end = packet.end;
+    match number {
+        proto::TCP => packet::tcp(frame, packet, end),
+        proto::UDP => packet::udp(frame, packet, end),
+        packet6::ICMP => {
+            let words: [u32; 2] = frame.words(packet.l4)?;
+            packet.payload = packet.l4 + 8;
+            if packet.payload > end {
+                return None;
+            }
+            packet.kind = packet6::conversation((u32::from_be(words[0]) >> 24) as u8);
+            if matches!(packet.kind, Kind::Query | Kind::Reply) {
+                let id = packet::first(words[1]);
+                (packet.key.sport, packet.key.dport) = (id, id);
+            }
+            Some(())
+        }
+        _ => Some(()),
+    }
+}
+
+/// Translates a packet of a known flow, and notes it for fragments that follow; [`GOES_ON`] where
+/// there is no flow.
+#[inline(always)]
+fn known(frame: &Frame, direction: Direction) -> u32 {
+    let code = vnet_known66(frame.skb(), direction as u32);
+    let first = desk().is_some_and(|desk| desk.packet.part == Part::First);
+    let translated = [Reason::NatOut, Reason::NatIn, Reason::Moved];
+    if !first || translated.iter().all(|reason| *reason as u32 != code) {
+        return code;
+    }
+    match fragment6::first(frame, direction) {
+        fragment6::NOTED => code,
+        end => end,
+    }
+}
+
+/// Translates a packet of a known flow; [`GOES_ON`] where there is none.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_known66(skb: Skb, direction: u32) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    put_handles(desk, uplink);
+    let direction = if direction == Direction::In as u32 { Direction::In } else { Direction::Out };
+    let Some(entry) = flow::known(&desk.packet, direction, frame.device()) else {
+        return GOES_ON;
+    };
+    // What has left since, and another address has come in its place, is not this packet's.
+    let key = &desk.packet.key;
+    let still = is_still(key.saddr, &desk.six.saddr, uplink)
+        && is_still(key.daddr, &desk.six.daddr, uplink);
+    if !still {
+        return GOES_ON;
+    }
+    if direction == Direction::Out && entry.target().saddr != uplink.handle {
+        desk.moved = ENDS;
+        return GOES_ON;
+    }
+    match forward(&mut frame, desk, uplink, entry, direction) {
+        Ok(reason) | Err(reason) => reason as u32,
+    }
+}
+
+/// The flow on the desk is of an outside address that is gone, and ends.
+const ENDS: u32 = 2;
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_end66() -> u32 {
+    let Some(desk) = desk() else { return 0 };
+    desk.moved = 1;
+    let key = desk.packet.key;
+    if let Some(entry) = Entry::find(&key) {
+        translate::end(&key, entry);
+    }
+    0
+}
+
+/// Gives the packet on the desk its tuple of handles; 0 where there is none.
+#[inline(always)]
+fn put_handles(desk: &mut Desk, uplink: &Uplink6) {
+    desk.packet.key.saddr = handle(&desk.six.saddr, &desk.own6, uplink).unwrap_or_default();
+    desk.packet.key.daddr = handle(&desk.six.daddr, &desk.own6, uplink).unwrap_or_default();
+}
+
+#[inline(always)]
+fn handle(addr: &Words, own: &Words, uplink: &Uplink6) -> Option<Ipv4> {
+    if same(addr, own) { Some(uplink.handle) } else { addresses6::handle(addr) }
+}
+
+#[inline(always)]
+fn is_still(handle: Ipv4, addr: &Words, uplink: &Uplink6) -> bool {
+    handle == uplink.handle || addresses6::stands_for(handle, addr)
+}
+
+/// Counts a packet of a known flow, follows the conversation and translates.
+#[inline(always)]
+fn forward(
+    frame: &mut Frame,
+    desk: &mut Desk,
+    uplink: &Uplink6,
+    entry: Entry,
+    direction: Direction,
+) -> Result<Reason, Reason> {
+    let (packet, target) = (&desk.packet, entry.target());
+    flow::count(frame, packet, entry, direction);
+    if direction == Direction::Out {
+        desk.new6 = desk.own6;
+    } else {
+        inside(target.daddr, uplink, &desk.own6, &mut desk.new6)?;
+    }
+    if direction == Direction::Out {
+        let ports = (packet.key.sport, target.sport);
+        write(frame, packet, SOURCE, (&desk.six.saddr, &desk.new6), ports)?;
+        return Ok(if desk.moved != 0 { Reason::Moved } else { Reason::NatOut });
+    }
+    let ports = (packet.key.dport, target.dport);
+    write(frame, packet, DESTINATION, (&desk.six.daddr, &desk.new6), ports)?;
+    Ok(Reason::NatIn)
+}
+
+/// Writes down the address of an inside end, which may be this host.
+#[inline(always)]
+fn inside(handle: Ipv4, uplink: &Uplink6, own: &Words, addr: &mut Words) -> Result<(), Reason> {
+    if handle == uplink.handle {
+        *addr = *own;
+        return Ok(());
+    }
+    if addresses6::read(handle, addr) { Ok(()) } else { Err(Reason::MappingRace) }
+}
+
+/// Gives one end of the packet another address and port, and the checksum for it.
+#[inline(always)]
+fn write(
+    frame: &mut Frame,
+    packet: &Packet,
+    at: u32,
+    (old, new): (&Words, &Words),
+    (old_port, port): (u16, u16),
+) -> Result<(), Reason> {
+    let field = if packet.kind == Kind::Udp { Field::Udp } else { Field::Plain };
+    let sum = match packet.kind {
+        Kind::Tcp => 16,
+        Kind::Udp => 6,
+        Kind::Query | Kind::Reply | Kind::Error | Kind::OtherIcmp => 2,
+        Kind::Other if pseudo_header(packet.key.proto) => 6,
+        Kind::Other | Kind::Fragment => 0,
+    };
+    if !same(old, new) {
+        frame.set_address6(packet.l3 + at, new)?;
+        if sum != 0 {
+            frame.checksum(packet.l4 + sum, difference(old, new), field, true)?;
+        }
+    }
+    if old_port == port {
+        return Ok(());
+    }
+    let port_at = match packet.kind {
+        Kind::Query | Kind::Reply => 4,
+        _ if at == SOURCE => 0,
+        _ => 2,
+    };
+    frame.checksum_port(packet.l4 + sum, old_port, port, field)?;
+    frame.set_half(packet.l4 + port_at, port.to_be())
+}
+
+/// Admits a new flow outward: its opening is on the desk then, with a use of both addresses.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_admit66(skb: Skb) -> u32 {
+    let frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let number = uplink.outside as u8;
+    let by_host = same(&desk.six.saddr, &desk.own6);
+    let opens = if by_host {
+        policy::host_opens(&frame, &desk.packet, number)
+    } else {
+        policy::inside_opens(&desk.packet)
+    };
+    let state = match opens {
+        Ok(state) => state,
+        Err(reason) => return reason as u32,
+    };
+    let source = if by_host { Some(uplink.handle) } else { addresses6::acquire(&desk.six.saddr) };
+    let Some(saddr) = source else { return Reason::Address6 as u32 };
+    let Some(daddr) = addresses6::acquire(&desk.six.daddr) else {
+        addresses6::release(saddr);
+        return Reason::Address6 as u32;
+    };
+    (desk.packet.key.saddr, desk.packet.key.daddr) = (saddr, daddr);
+    let Some(config) = maps::config() else { return Reason::Unmanaged as u32 };
+    let key = desk.packet.key;
+    desk.opening = Opening {
+        ports: policy::ports(&key, config),
+        low: policy::low_ports(&key, config),
+        flags: if by_host { flag::HOST } else { 0 },
+        ..opening(key, uplink, &frame, state)
+    };
+    open::OPENED
+}
+
+#[inline(always)]
+fn opening(key: FlowKey, uplink: &Uplink6, frame: &Frame, state: State) -> Opening {
+    Opening {
+        key,
+        daddr: key.daddr,
+        dport: key.dport,
+        addr: uplink.handle,
+        link: frame.device(),
+        port: 0,
+        ports: Range::NONE,
+        low: Range::NONE,
+        outside: uplink.outside as u8,
+        other: uplink.outside as u8,
+        state,
+        flags: 0,
+    }
+}
+
+/// Gives back what an opening had that came to nothing.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_unadmit66() -> u32 {
+    let Some(key) = desk().map(|desk| desk.opening.key) else { return 0 };
+    addresses6::release(key.saddr);
+    addresses6::release(key.daddr);
+    0
+}
+
+/// The end of a packet from outside that no flow wants; or its opening is on the desk, as
+/// [`vnet_admit66`] puts it there.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_invite66(skb: Skb) -> u32 {
+    let frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let (number, key) = (uplink.outside as u8, desk.packet.key);
+    let ported = matches!(desk.packet.kind, Kind::Tcp | Kind::Udp);
+    if !ported || !policy::held_inside(number, key.proto, key.dport) {
+        return Reason::Unsolicited as u32;
+    }
+    let to = FlowKey { daddr: uplink.handle, ..key };
+    if socket::receiver(&frame, &to) != Socket::None {
+        return Reason::Unsolicited as u32;
+    }
+    if !inbound::welcome(&desk.packet, number) {
+        return Reason::Filtered as u32;
+    }
+    match invitation(&frame, desk, uplink) {
+        Some(opening) => {
+            desk.opening = opening;
+            open::OPENED
+        }
+        None => Reason::Address6 as u32,
+    }
+}
+
+#[inline(always)]
+fn invitation(frame: &Frame, desk: &mut Desk, uplink: &Uplink6) -> Option<Opening> {
+    let packet = &desk.packet;
+    let (holder, port) = inbound::slot(packet, uplink.outside as u8)?.holder();
+    let saddr = addresses6::read(holder, &mut desk.new6)
+        .then(|| addresses6::acquire(&desk.new6))
+        .flatten()?;
+    let Some(daddr) = addresses6::acquire(&desk.six.saddr) else {
+        addresses6::release(saddr);
+        return None;
+    };
+    let key = FlowKey { saddr, daddr, sport: port, dport: packet.key.sport, ..packet.key };
+    let state = if packet.kind == Kind::Tcp { State::SynSent } else { State::Unreplied };
+    let ports = Range { min: packet.key.dport, max: packet.key.dport };
+    let port = packet.key.dport;
+    Some(Opening { port, ports, flags: flag::INVITED, ..opening(key, uplink, frame, state) })
+}
+
+/// An error about a packet of a flow: what it quotes becomes what its receiver knows, and on its way
+/// out it comes from the outside address, whoever inside sent it.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_error66(skb: Skb, direction: u32) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let done = if direction == Direction::Out as u32 {
+        error_out(&mut frame, desk, uplink)
+    } else {
+        error_in(&mut frame, desk, uplink)
+    };
+    match done {
+        Ok(reason) | Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn error_out(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reason, Reason> {
+    let error = &desk.packet;
+    let ports = quote6::read(frame, &mut desk.quoted, error, End::Destination);
+    let quoted = &desk.quoted;
+    let found = ports.and_then(|ports| find(quoted, ports, &desk.own6, uplink));
+    let of_host = frame.arrived_on() == 0 && !unique_local(&desk.six.saddr);
+    let Some(entry) = found.filter(|entry| entry.serves(Direction::Out, frame.device())) else {
+        return Err(if of_host { Reason::Host } else { Reason::IcmpUnmatched });
+    };
+    let port = (ports.map_or(0, |(_, dport)| dport), entry.target().sport);
+    quote6::rewrite(frame, error, quoted, End::Destination, &desk.own6, port)?;
+    if !of_host {
+        write(frame, error, SOURCE, (&desk.six.saddr, &desk.own6), (0, 0))?;
+    }
+    Ok(Reason::IcmpErrorOut)
+}
+
+#[inline(always)]
+fn error_in(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reason, Reason> {
+    let error = &desk.packet;
+    let ports = quote6::read(frame, &mut desk.quoted, error, End::Source);
+    let quoted = &desk.quoted;
+    let found = ports.and_then(|ports| find(quoted, ports, &desk.own6, uplink));
+    let Some(entry) = found.filter(|entry| entry.serves(Direction::In, frame.device())) else {
+        return Err(Reason::Unsolicited);
+    };
+    let target = entry.target();
+    inside(target.daddr, uplink, &desk.own6, &mut desk.new6)?;
+    let port = (ports.map_or(0, |(sport, _)| sport), target.dport);
+    quote6::rewrite(frame, error, quoted, End::Source, &desk.new6, port)?;
+    write(frame, error, DESTINATION, (&desk.own6, &desk.new6), (0, 0))?;
+    Ok(Reason::IcmpErrorIn)
+}
+
+/// The entry of what answers the quoted packet.
+#[inline(always)]
+fn find(
+    quoted: &Packet6,
+    (sport, dport): (u16, u16),
+    own: &Words,
+    uplink: &Uplink6,
+) -> Option<Entry> {
+    let proto = match quoted.proto {
+        packet6::ICMP => proto::ICMP,
+        other => other,
+    };
+    let saddr = handle(&quoted.daddr, own, uplink)?;
+    let daddr = handle(&quoted.saddr, own, uplink)?;
+    let key = FlowKey { saddr, daddr, sport: dport, dport: sport, proto, reserved: [0; 3] };
+    let entry = Entry::find(&key)?;
+    let still = is_still(saddr, &quoted.daddr, uplink) && is_still(daddr, &quoted.saddr, uplink);
+    still.then_some(entry)
+}
