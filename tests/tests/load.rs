@@ -15,8 +15,8 @@ use vnet_tests::btf;
 /// A program, and how many instructions the verifier may walk in it: with the log off, and with
 /// all of it.
 const BUDGETS: [(&str, u32, u32); 11] = [
-    ("vnet_in", 80_000, 90_000),
-    ("vnet_out", 80_000, 90_000),
+    ("vnet_in", 130_000, 150_000),
+    ("vnet_out", 130_000, 150_000),
     ("vnet_clock", 4_500, 6_000),
     ("vnet_ports", 6_500, 6_500),
     ("vnet_connect4", 1_000, 1_000),

@@ -32,7 +32,7 @@ pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
-        Ok(link) => by_part(&frame, Direction::Out, |frame| outward(frame, link)),
+        Ok(link) => by_part(&frame, Direction::Out, link),
         Err(reason) => {
             learn(&frame);
             reason as u32
@@ -50,7 +50,7 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let code = match read(&frame) {
         Ok(link) if link.roles & role::SORTER != 0 => return sort::come_back(&frame),
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
-        Ok(_) => by_part(&frame, Direction::In, inward),
+        Ok(link) => by_part(&frame, Direction::In, link),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
     };
@@ -90,7 +90,7 @@ fn read(frame: &Frame) -> Result<&'static Link, Reason> {
 
 /// Of a datagram in fragments, the first is decided about like a whole one, and the others follow it.
 #[inline(always)]
-fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) -> u32 {
+fn by_part(frame: &Frame, direction: Direction, link: &Link) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     let part = desk.packet.part;
     match part {
@@ -100,8 +100,11 @@ fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) 
         }
         Part::First | Part::Whole => {}
     }
-    // In one place, so that the compiler makes no function of it, which would have stack of its own.
-    let code = decide(frame);
+    // No closures, of which the compiler may make functions that have stack of their own.
+    let code = match direction {
+        Direction::Out => outward(frame, link),
+        Direction::In => inward(frame),
+    };
     if part == Part::First { fragment::first(frame, direction, code) } else { code }
 }
 

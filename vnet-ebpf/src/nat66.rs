@@ -43,7 +43,7 @@ const GOES_ON: u32 = 0xfc;
 #[inline(always)]
 pub fn out(frame: &Frame) -> u32 {
     match vnet_read66(frame.skb(), Direction::Out as u32) {
-        GOES_ON => by_part(frame, Direction::Out, outward),
+        GOES_ON => by_part(frame, Direction::Out),
         end => end,
     }
 }
@@ -52,7 +52,7 @@ pub fn out(frame: &Frame) -> u32 {
 #[inline(always)]
 pub fn inward(frame: &Frame) -> u32 {
     match vnet_read66(frame.skb(), Direction::In as u32) {
-        GOES_ON => by_part(frame, Direction::In, from_outside),
+        GOES_ON => by_part(frame, Direction::In),
         end => end,
     }
 }
@@ -65,7 +65,7 @@ pub fn is_from_inside(frame: &Frame) -> bool {
 }
 
 #[inline(always)]
-fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) -> u32 {
+fn by_part(frame: &Frame, direction: Direction) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     match (desk.packet.part, desk.packet.kind) {
         (Part::Later, _) => fragment6::later(frame, direction),
@@ -75,7 +75,10 @@ fn by_part(frame: &Frame, direction: Direction, decide: impl Fn(&Frame) -> u32) 
                 if desk.moved == ENDS {
                     vnet_end66();
                 }
-                decide(frame)
+                match direction {
+                    Direction::Out => outward(frame),
+                    Direction::In => from_outside(frame),
+                }
             }
             end => end,
         },

@@ -25,6 +25,7 @@ mod inbound;
 mod instances;
 mod lasting;
 mod limit;
+mod nat66;
 mod npt;
 mod offload;
 mod passage;

@@ -22,22 +22,22 @@ use crate::scene::{PORT, wait_until};
 use crate::tool_route::installed;
 
 const NPT: [&str; 2] = ["--nptv6", "fd01:203:405::/48=2001:db8:1::/48"];
-const CLIENT: &str = "fd01:203:405:1::2";
+pub(crate) const CLIENT: &str = "fd01:203:405:1::2";
 /// What the client is outside: with this subnet all checksums stay (RFC 6296 section 3.1).
 const OUTSIDE: &str = "2001:db8:1:d550::2";
-const FAR: &str = "2001:db8:f::2";
+pub(crate) const FAR: &str = "2001:db8:f::2";
 /// Who tells of what did not arrive, one hop after the other.
-const ROUTER: [&str; 2] = ["fd01:203:405:1::1", "2001:db8:ffff::1"];
-const SERVER: [&str; 2] = ["2001:db8:ffff::2", "2001:db8:f::1"];
+pub(crate) const ROUTER: [&str; 2] = ["fd01:203:405:1::1", "2001:db8:ffff::1"];
+pub(crate) const SERVER: [&str; 2] = ["2001:db8:ffff::2", "2001:db8:f::1"];
 
-struct Six {
-    lab: Lab,
-    far: Netns,
+pub(crate) struct Six {
+    pub(crate) lab: Lab,
+    pub(crate) far: Netns,
 }
 
 impl Six {
     /// The lab with IPv6, nothing attached.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let lab = Lab::new();
         let far = Netns::new("far");
         Cable::new((&lab.server, "eth1"), (&far, ETH)).plug();
@@ -72,7 +72,7 @@ impl Six {
         six
     }
 
-    fn client(&self) -> &Netns {
+    pub(crate) fn client(&self) -> &Netns {
         &self.lab.client().netns
     }
 
@@ -82,13 +82,13 @@ impl Six {
     }
 }
 
-fn at(address: &str, port: u16) -> SocketAddr {
+pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("an address"), port)
 }
 
 /// Sends so many bytes to who listens there. Returns whom it heard.
 #[track_caller]
-fn talk(from: &Netns, to: &Netns, address: &str, length: usize) -> IpAddr {
+pub(crate) fn talk(from: &Netns, to: &Netns, address: &str, length: usize) -> IpAddr {
     let listener = to.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT))).expect("it listens");
     let said: Vec<u8> = (0..length).map(|n| (n * 7 + n / 251) as u8).collect();
     let connect = || TcpStream::connect_timeout(&at(address, PORT), PATIENCE);
@@ -182,7 +182,7 @@ fn rfc6296_3_narrow_places_are_found_from_both_ends() {
 }
 
 /// The default route of a machine, with an MSS as if its link were as wide as all others.
-fn advertising(netns: &Netns) -> String {
+pub(crate) fn advertising(netns: &Netns) -> String {
     let route = netns.ip("-6 route show default");
     let words: Vec<_> = route.split_whitespace().take(5).collect();
     format!("{} advmss 1440", words.join(" "))

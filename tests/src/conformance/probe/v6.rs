@@ -23,23 +23,21 @@ pub(super) const LIST: &[Requirement] = &[
         "NAT66: one inside address and port has one outside address and port, also when another \
          host has that port; answers find back.",
         nat66,
-    )
-    .pending("there is no NAT66"),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-12b"),
         "nat66_errors_and_extension_headers",
         "NAT66: pings, ICMPv6 errors with what they quote, and packets with extension headers are \
          translated.",
         nat66_errors,
-    )
-    .pending("there is no NAT66"),
+    ),
     Requirement::new(
         (Must, "RFC 4787 REQ-14"),
         "nat66_fragments",
         "NAT66: datagrams in fragments pass, in order and out of order.",
         nat66_fragments,
     )
-    .pending("there is no NAT66"),
+    .pending("IPv6 fragments that come before their first are dropped"),
     Requirement::new(
         (Must, "RFC 6296 section 3.1"),
         "rfc6296_3_1_checksum_neutral",
