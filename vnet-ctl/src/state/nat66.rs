@@ -32,12 +32,14 @@ pub(super) fn uplinks6(
     }
     let devices: Vec<_> = wish.uplinks.iter().filter_map(|name| host.by_name(name)).collect();
     let before = found.map(|found| &found.uplinks6);
+    // What a device has that is gone is free.
+    let had = |index: &u32| before.and_then(|all| all.get(index)).copied();
     let taken: BTreeSet<_> =
-        before.iter().flat_map(|all| all.values()).map(|up| up.outside).collect();
+        devices.iter().filter_map(|(index, _)| had(index)).map(|had| had.outside).collect();
     let first = room.saturating_sub(numbers(wish));
     let mut free = (first..room).filter(|number| !taken.contains(number));
     for (index, device) in &devices {
-        let had = before.and_then(|all| all.get(index)).copied();
+        let had = had(index);
         let Some(address) = address(wish, device, had) else {
             faults.push(Fault::NoAddress6(device.name.clone()));
             continue;
