@@ -8,30 +8,23 @@
 use vnet_common::{
     Ipv4,
     account::Reason,
-    flow::{Direction, FlowKey, flag, proto},
+    flow::{Direction, proto},
     nat66::Uplink6,
-    tcp::State,
 };
 
 use crate::{
-    flow, fragment6, inbound,
+    error6, flow, fragment6,
     kernel::{
         addresses6::{self, same},
         desk::{Desk, desk},
         flows::Entry,
         frame::{Frame, Skb},
-        maps,
-        socket::{self, Socket},
     },
     npt::{DESTINATION, SOURCE},
-    open,
-    opening::Opening,
+    open, open6,
     packet::{self, Bytes as _, Kind, Packet, Part},
     packet6::{self, Kind6, Packet6, Words, stays, words},
-    policy,
-    port::Range,
-    quote::End,
-    quote6::{self, difference},
+    quote6::difference,
     rewrite::{Field, Patch as _, pseudo_header},
     translate,
 };
@@ -69,7 +62,7 @@ fn by_part(frame: &Frame, direction: Direction) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     match (desk.packet.part, desk.packet.kind) {
         (Part::Later, _) => fragment6::later(frame, direction),
-        (_, Kind::Error) => vnet_error66(frame.skb(), direction as u32),
+        (_, Kind::Error) => error6::vnet_error66(frame.skb(), direction as u32),
         _ => match known(frame, direction) {
             GOES_ON => {
                 if desk.moved == ENDS {
@@ -87,12 +80,12 @@ fn by_part(frame: &Frame, direction: Direction) -> u32 {
 
 #[inline(always)]
 fn outward(frame: &Frame) -> u32 {
-    opened(frame, vnet_admit66(frame.skb()), Direction::Out)
+    opened(frame, open6::vnet_admit66(frame.skb()), Direction::Out)
 }
 
 #[inline(always)]
 fn from_outside(frame: &Frame) -> u32 {
-    opened(frame, vnet_invite66(frame.skb()), Direction::In)
+    opened(frame, open6::vnet_invite66(frame.skb()), Direction::In)
 }
 
 /// Opens the connection on the desk, if there is one, and translates the packet.
@@ -105,7 +98,7 @@ fn opened(frame: &Frame, admitted: u32, direction: Direction) -> u32 {
     let code = if out { open::open(frame) } else { open::make(frame) };
     if code != open::OPENED {
         // Its uses are the connection's once that is there.
-        vnet_unadmit66();
+        open6::vnet_unadmit66();
     }
     if !open::is_open(code) {
         return code;
@@ -156,7 +149,7 @@ fn may_leave(frame: &Frame, packet: &Packet6, own: &Words) -> Result<(), Reason>
 
 /// Unique local addresses mean nothing outside (RFC 4193).
 #[inline(always)]
-fn unique_local(addr: &Words) -> bool {
+pub(crate) fn unique_local(addr: &Words) -> bool {
     u32::from_be(addr[0]) >> 25 == 0xfc >> 1
 }
 
@@ -279,12 +272,12 @@ fn put_handles(desk: &mut Desk, uplink: &Uplink6) {
 }
 
 #[inline(always)]
-fn handle(addr: &Words, own: &Words, uplink: &Uplink6) -> Option<Ipv4> {
+pub(crate) fn handle(addr: &Words, own: &Words, uplink: &Uplink6) -> Option<Ipv4> {
     if same(addr, own) { Some(uplink.handle) } else { addresses6::handle(addr) }
 }
 
 #[inline(always)]
-fn is_still(handle: Ipv4, addr: &Words, uplink: &Uplink6) -> bool {
+pub(crate) fn is_still(handle: Ipv4, addr: &Words, uplink: &Uplink6) -> bool {
     handle == uplink.handle || addresses6::stands_for(handle, addr)
 }
 
@@ -316,7 +309,12 @@ fn forward(
 
 /// Writes down the address of an inside end, which may be this host.
 #[inline(always)]
-fn inside(handle: Ipv4, uplink: &Uplink6, own: &Words, addr: &mut Words) -> Result<(), Reason> {
+pub(crate) fn inside(
+    handle: Ipv4,
+    uplink: &Uplink6,
+    own: &Words,
+    addr: &mut Words,
+) -> Result<(), Reason> {
     if handle == uplink.handle {
         *addr = *own;
         return Ok(());
@@ -326,7 +324,7 @@ fn inside(handle: Ipv4, uplink: &Uplink6, own: &Words, addr: &mut Words) -> Resu
 
 /// Gives one end of the packet another address and port, and the checksum for it.
 #[inline(always)]
-fn write(
+pub(crate) fn write(
     frame: &mut Frame,
     packet: &Packet,
     at: u32,
@@ -352,197 +350,14 @@ fn write(
     }
     let port_at = match packet.kind {
         Kind::Query | Kind::Reply => 4,
-        _ if at == SOURCE => 0,
-        _ => 2,
+        Kind::Tcp | Kind::Udp | Kind::Error | Kind::OtherIcmp | Kind::Fragment | Kind::Other => {
+            if at == SOURCE {
+                0
+            } else {
+                2
+            }
+        }
     };
     frame.checksum_port(packet.l4 + sum, old_port, port, field)?;
     frame.set_half(packet.l4 + port_at, port.to_be())
-}
-
-/// Admits a new flow outward: its opening is on the desk then, with a use of both addresses.
-#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn vnet_admit66(skb: Skb) -> u32 {
-    let frame = Frame::new(skb);
-    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
-    let number = uplink.outside as u8;
-    let by_host = same(&desk.six.saddr, &desk.own6);
-    let opens = if by_host {
-        policy::host_opens(&frame, &desk.packet, number)
-    } else {
-        policy::inside_opens(&desk.packet)
-    };
-    let state = match opens {
-        Ok(state) => state,
-        Err(reason) => return reason as u32,
-    };
-    let source = if by_host { Some(uplink.handle) } else { addresses6::acquire(&desk.six.saddr) };
-    let Some(saddr) = source else { return Reason::Address6 as u32 };
-    let Some(daddr) = addresses6::acquire(&desk.six.daddr) else {
-        addresses6::release(saddr);
-        return Reason::Address6 as u32;
-    };
-    (desk.packet.key.saddr, desk.packet.key.daddr) = (saddr, daddr);
-    let Some(config) = maps::config() else { return Reason::Unmanaged as u32 };
-    let key = desk.packet.key;
-    desk.opening = Opening {
-        ports: policy::ports(&key, config),
-        low: policy::low_ports(&key, config),
-        flags: if by_host { flag::HOST } else { 0 },
-        ..opening(key, uplink, &frame, state)
-    };
-    open::OPENED
-}
-
-#[inline(always)]
-fn opening(key: FlowKey, uplink: &Uplink6, frame: &Frame, state: State) -> Opening {
-    Opening {
-        key,
-        daddr: key.daddr,
-        dport: key.dport,
-        addr: uplink.handle,
-        link: frame.device(),
-        port: 0,
-        ports: Range::NONE,
-        low: Range::NONE,
-        outside: uplink.outside as u8,
-        other: uplink.outside as u8,
-        state,
-        flags: 0,
-    }
-}
-
-/// Gives back what an opening had that came to nothing.
-#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn vnet_unadmit66() -> u32 {
-    let Some(key) = desk().map(|desk| desk.opening.key) else { return 0 };
-    addresses6::release(key.saddr);
-    addresses6::release(key.daddr);
-    0
-}
-
-/// The end of a packet from outside that no flow wants; or its opening is on the desk, as
-/// [`vnet_admit66`] puts it there.
-#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn vnet_invite66(skb: Skb) -> u32 {
-    let frame = Frame::new(skb);
-    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
-    let (number, key) = (uplink.outside as u8, desk.packet.key);
-    let ported = matches!(desk.packet.kind, Kind::Tcp | Kind::Udp);
-    if !ported || !policy::held_inside(number, key.proto, key.dport) {
-        return Reason::Unsolicited as u32;
-    }
-    let to = FlowKey { daddr: uplink.handle, ..key };
-    if socket::receiver(&frame, &to) != Socket::None {
-        return Reason::Unsolicited as u32;
-    }
-    if !inbound::welcome(&desk.packet, number) {
-        return Reason::Filtered as u32;
-    }
-    match invitation(&frame, desk, uplink) {
-        Some(opening) => {
-            desk.opening = opening;
-            open::OPENED
-        }
-        None => Reason::Address6 as u32,
-    }
-}
-
-#[inline(always)]
-fn invitation(frame: &Frame, desk: &mut Desk, uplink: &Uplink6) -> Option<Opening> {
-    let packet = &desk.packet;
-    let (holder, port) = inbound::slot(packet, uplink.outside as u8)?.holder();
-    let saddr = addresses6::read(holder, &mut desk.new6)
-        .then(|| addresses6::acquire(&desk.new6))
-        .flatten()?;
-    let Some(daddr) = addresses6::acquire(&desk.six.saddr) else {
-        addresses6::release(saddr);
-        return None;
-    };
-    let key = FlowKey { saddr, daddr, sport: port, dport: packet.key.sport, ..packet.key };
-    let state = if packet.kind == Kind::Tcp { State::SynSent } else { State::Unreplied };
-    let ports = Range { min: packet.key.dport, max: packet.key.dport };
-    let port = packet.key.dport;
-    Some(Opening { port, ports, flags: flag::INVITED, ..opening(key, uplink, frame, state) })
-}
-
-/// An error about a packet of a flow: what it quotes becomes what its receiver knows, and on its way
-/// out it comes from the outside address, whoever inside sent it.
-#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn vnet_error66(skb: Skb, direction: u32) -> u32 {
-    let mut frame = Frame::new(skb);
-    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
-    let done = if direction == Direction::Out as u32 {
-        error_out(&mut frame, desk, uplink)
-    } else {
-        error_in(&mut frame, desk, uplink)
-    };
-    match done {
-        Ok(reason) | Err(reason) => reason as u32,
-    }
-}
-
-#[inline(always)]
-fn error_out(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reason, Reason> {
-    let error = &desk.packet;
-    let ports = quote6::read(frame, &mut desk.quoted, error, End::Destination);
-    let quoted = &desk.quoted;
-    let found = ports.and_then(|ports| find(quoted, ports, &desk.own6, uplink));
-    let of_host = frame.arrived_on() == 0 && !unique_local(&desk.six.saddr);
-    let Some(entry) = found.filter(|entry| entry.serves(Direction::Out, frame.device())) else {
-        return Err(if of_host { Reason::Host } else { Reason::IcmpUnmatched });
-    };
-    let port = (ports.map_or(0, |(_, dport)| dport), entry.target().sport);
-    quote6::rewrite(frame, error, quoted, End::Destination, &desk.own6, port)?;
-    if !of_host {
-        write(frame, error, SOURCE, (&desk.six.saddr, &desk.own6), (0, 0))?;
-    }
-    Ok(Reason::IcmpErrorOut)
-}
-
-#[inline(always)]
-fn error_in(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reason, Reason> {
-    let error = &desk.packet;
-    let ports = quote6::read(frame, &mut desk.quoted, error, End::Source);
-    let quoted = &desk.quoted;
-    let found = ports.and_then(|ports| find(quoted, ports, &desk.own6, uplink));
-    let Some(entry) = found.filter(|entry| entry.serves(Direction::In, frame.device())) else {
-        return Err(Reason::Unsolicited);
-    };
-    let target = entry.target();
-    inside(target.daddr, uplink, &desk.own6, &mut desk.new6)?;
-    let port = (ports.map_or(0, |(sport, _)| sport), target.dport);
-    quote6::rewrite(frame, error, quoted, End::Source, &desk.new6, port)?;
-    write(frame, error, DESTINATION, (&desk.own6, &desk.new6), (0, 0))?;
-    Ok(Reason::IcmpErrorIn)
-}
-
-/// The entry of what answers the quoted packet.
-#[inline(always)]
-fn find(
-    quoted: &Packet6,
-    (sport, dport): (u16, u16),
-    own: &Words,
-    uplink: &Uplink6,
-) -> Option<Entry> {
-    let proto = match quoted.proto {
-        packet6::ICMP => proto::ICMP,
-        other => other,
-    };
-    let saddr = handle(&quoted.daddr, own, uplink)?;
-    let daddr = handle(&quoted.saddr, own, uplink)?;
-    let key = FlowKey { saddr, daddr, sport: dport, dport: sport, proto, reserved: [0; 3] };
-    let entry = Entry::find(&key)?;
-    let still = is_still(saddr, &quoted.daddr, uplink) && is_still(daddr, &quoted.saddr, uplink);
-    still.then_some(entry)
 }
