@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::exit::Exit;
 
 /// Lines of the verifier's log that are worth an error message: the reason, and the sums.
-const LAST_WORDS: usize = 3;
+const LAST_WORDS: usize = 4;
 
 /// What went wrong.
 #[derive(Debug, Error)]

@@ -28,8 +28,8 @@ const CLOCK: &str = "vnet_clock";
 /// The program that carries out orders about ports.
 const PORTS: &str = "vnet_ports";
 
-/// What the maps are made for.
-#[derive(Clone, Copy, Debug)]
+/// What the maps and the programs are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Connections to make room for.
     pub max_flows: u32,

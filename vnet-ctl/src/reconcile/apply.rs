@@ -12,7 +12,7 @@ use crate::netlink::Netlink;
 use crate::plan::{Entry, Plan, Step};
 use crate::proc::sysctl::Sysctls;
 use crate::spec::{self, sorter_device};
-use crate::state::{Change, Host, Way};
+use crate::state::{Change, Host, Programs, Way};
 
 /// What a command did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,7 @@ pub(super) struct Executor<'a> {
     pins: Pins,
     sysctls: Sysctls,
     former: Option<Former>,
+    loaded: Option<(Sizes, Programs)>,
     ports: Hands,
     undoing: bool,
 }
@@ -52,9 +53,15 @@ impl<'a> Executor<'a> {
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
             former: None,
+            loaded: None,
             ports: Hands::default(),
             undoing: false,
         }
+    }
+
+    /// What the programs are to the kernel that a step has loaded, and what for.
+    pub(super) const fn loaded(&self) -> Option<(Sizes, Programs)> {
+        self.loaded
     }
 
     /// Executes a plan; when a step fails, takes back those before it.
@@ -162,10 +169,13 @@ impl<'a> Executor<'a> {
     /// The programs are pinned last: a pinned program has been verified and its clock runs.
     fn load(&mut self, config: &Config) -> Result<(), Error> {
         self.former = Some(Former::of(&self.pins));
-        let mut loaded = Loaded::load(config.into(), Some(&self.pins))?;
-        loaded.load_programs()?;
+        let sizes = Sizes::from(config);
+        let mut loaded = Loaded::load(sizes, Some(&self.pins))?;
+        let programs = loaded.load_programs()?;
         loaded.start_clock()?;
-        Ok(loaded.pin_programs(&self.pins)?)
+        loaded.pin_programs(&self.pins)?;
+        self.loaded = Some((sizes, programs));
+        Ok(())
     }
 
     fn replace(&mut self, index: u32, hook: spec::Hook, way: Way) -> Result<(), Error> {

@@ -126,14 +126,16 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
     }
-    let mut plan = next(wish, &seen, &mut report)?;
+    let mut plan = next(wish, &seen, &mut report, None)?;
+    let mut loaded = None;
     while !plan.steps.is_empty() {
         let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
         executor.run(&plan, &mut trap).await?;
+        loaded = executor.loaded().or(loaded);
         report.add(plan);
         let before = state::hooked(wish, &seen.host);
         seen = look(netlink, wish).await?;
-        plan = next(wish, &seen, &mut Report::default())?;
+        plan = next(wish, &seen, &mut Report::default(), loaded)?;
         let same = state::hooked(wish, &seen.host) == before;
         if let (Some(step), true) = (plan.steps.first(), same) {
             return Err(Error::Unsettled(step.step.to_string()));
@@ -149,10 +151,16 @@ fn notes(wish: &Attach, host: &Host) -> Vec<String> {
     state::left_out(wish, host).into_iter().chain(state::unsorted(wish, host)).collect()
 }
 
-/// The plan from what is seen to what is wished; what it changes goes into the report.
-fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> {
+/// The plan from what is seen to what is wished; what it changes goes into the report. What this
+/// command has `loaded` before need not be loaded again to be known.
+fn next(
+    wish: &Attach,
+    seen: &Seen,
+    report: &mut Report,
+    loaded: Option<(Sizes, Programs)>,
+) -> Result<Plan, Error> {
     let found = living(wish, seen);
-    let image = found.map(|found| image(wish, found)).transpose()?;
+    let image = found.map(|found| image(wish, found, loaded)).transpose()?;
     let wanted = state::wanted(wish, &seen.host, found, image).map_err(Error::Faults)?;
     if let Some(found) = found {
         report.in_place = true;
@@ -163,11 +171,19 @@ fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> 
 
 /// What this binary's programs are to the kernel: they are loaded beside the running ones, so
 /// the answer is the kernel's own.
-fn image(wish: &Attach, found: &Instance) -> Result<Programs, Error> {
+fn image(
+    wish: &Attach,
+    found: &Instance,
+    loaded: Option<(Sizes, Programs)>,
+) -> Result<Programs, Error> {
     let Attach { log_level, flags, port_block, .. } = *wish;
     let asked = Config { log_level: log_level as u32, flags, port_block, ..found.config };
+    let sizes = Sizes::from(&asked);
+    if let Some((_, programs)) = loaded.filter(|(made_for, _)| *made_for == sizes) {
+        return Ok(programs);
+    }
     let pins = Pins::of(&wish.instance);
-    Ok(Loaded::load(Sizes::from(&asked), Some(&pins))?.load_programs()?)
+    Ok(Loaded::load(sizes, Some(&pins))?.load_programs()?)
 }
 
 /// What would be done, tried on a model where it cannot be tried on the kernel.
@@ -187,7 +203,7 @@ fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
         let wanted = state::wanted(wish, &host, None, None).map_err(Error::Faults)?;
         report.add(plan::build(&wanted, None, &host));
     } else {
-        let plan = next(wish, seen, &mut report)?;
+        let plan = next(wish, seen, &mut report, None)?;
         report.add(plan);
     }
     report.notes.extend(notes(wish, &seen.host));
