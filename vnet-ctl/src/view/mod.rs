@@ -12,6 +12,7 @@ mod flows;
 mod forwards;
 mod log;
 mod mappings;
+mod problem;
 mod rate;
 mod said;
 mod status;
