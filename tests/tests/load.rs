@@ -13,12 +13,12 @@ use vnet_ctl::spec::Level;
 use vnet_tests::btf;
 
 /// A program, and how many instructions the verifier may walk in it: with the log off, and with
-/// all of it.
+/// all of it. Linux 6.1 walks twice as many as 6.18, and takes a million.
 const BUDGETS: [(&str, u32, u32); 11] = [
-    ("vnet_in", 130_000, 150_000),
-    ("vnet_out", 130_000, 150_000),
+    ("vnet_in", 200_000, 220_000),
+    ("vnet_out", 200_000, 220_000),
     ("vnet_clock", 4_500, 6_000),
-    ("vnet_ports", 6_500, 6_500),
+    ("vnet_ports", 10_000, 10_000),
     ("vnet_connect4", 1_000, 1_000),
     ("vnet_connect6", 1_000, 1_000),
     ("vnet_send4", 1_000, 1_000),

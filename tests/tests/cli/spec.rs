@@ -80,6 +80,10 @@ fn every_option_of_attach_is_a_key() {
 #[test]
 fn every_key_is_read_back() {
     let scene = Scene::new();
+    let address6 = |what| {
+        scene.lab.router.ip(&format!("-6 address {what} 2001:db8:ffff::1/64 dev {UPLINK} nodad"));
+    };
+    address6("add");
     let all = json!({
         "nat": [UPLINK],
         "inside": ["10.0.0.0/16", "192.168.7.0/24"],
@@ -100,6 +104,8 @@ fn every_key_is_read_back() {
         "fragments": "ordered",
         "no-answer": true,
         "nptv6": ["fd01:203:405::/48=2001:db8:1::/48"],
+        "nat66": true,
+        "address6": ["2001:db8:ffff::1"],
         "events": true,
         "log-level": "warn",
     });
@@ -117,6 +123,7 @@ fn every_key_is_read_back() {
         assert!(fixed || usual[key] != *said, "{key} says what it would be anyway");
     }
     assert_eq!(read_back(&scene, &with_blocks)["port-block"], 64);
+    address6("del");
     scene.detach();
 }
 
