@@ -206,9 +206,11 @@ mod tests {
         let io_error = io::Error::from_raw_os_error(13);
         let told = brief(&ProgramError::LoadError { io_error, verifier_log });
         assert!(
-            told.contains("999: (85) call; R1 invalid mem access; processed 9 insns"),
+            told.contains(
+                "998: (85) call; 999: (85) call; R1 invalid mem access; processed 9 insns"
+            ),
             "{told}"
         );
-        assert!(!told.contains("998"), "{told}");
+        assert!(!told.contains("997"), "{told}");
     }
 }
