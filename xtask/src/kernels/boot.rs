@@ -13,7 +13,7 @@ use super::tools;
 use crate::shell;
 
 /// How long a guest may take, from power-on to power-off.
-pub(super) const LIMIT: Duration = Duration::from_secs(1800);
+pub(super) const LIMIT: Duration = Duration::from_secs(2700);
 
 /// The first QEMU seen to run guests with two emulated processors soundly.
 const SOUND: u32 = 10;
