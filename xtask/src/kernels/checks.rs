@@ -76,7 +76,8 @@ pub(super) fn for_kernel(version: Version, threads: u32, filter: Option<&str>) -
     let tests = programs::TESTS.iter();
     tests
         .map(|name| {
-            let filter = filter.map(|filter| format!(" '{filter}'")).unwrap_or_default();
+            let words = filter.into_iter().flat_map(str::split_whitespace);
+            let filter: String = words.map(|word| format!(" '{word}'")).collect();
             let command = format!("/tests/{name} --test-threads={threads} --show-output{filter}");
             check(name, command, if filter.is_empty() { Kind::Tests } else { Kind::SomeTests })
         })

@@ -31,7 +31,7 @@ use self::talk::Talk;
 use crate::shell;
 
 /// Boots every kernel of `list` ("6.1", "7.2", ...), runs the guest tests there whose names contain
-/// `filter`, and prints a report.
+/// a word of `filter`, and prints a report.
 ///
 /// Kernels below [`version::MINIMUM`] must refuse `vnetctl attach` instead.
 ///
