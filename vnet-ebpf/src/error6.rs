@@ -14,8 +14,7 @@ use crate::{
         frame::{Frame, Skb},
     },
     nat66::{handle, inside, is_still, unique_local, write},
-    npt::{DESTINATION, SOURCE},
-    packet6::{self, Packet6, Words},
+    packet6::{self, DESTINATION, Packet6, SOURCE, Words},
     quote::End,
     quote6,
 };

@@ -17,9 +17,8 @@ use crate::{
         frame::{Frame, Skb},
         maps,
     },
-    npt::{DESTINATION, SOURCE},
     packet::{Bytes as _, Packet, Part},
-    packet6::{Packet6, bytes, words},
+    packet6::{DESTINATION, Packet6, SOURCE, bytes, words},
     rewrite::Patch as _,
 };
 

@@ -40,5 +40,6 @@ pub mod quote;
 pub mod quote6;
 pub mod rewrite;
 pub mod room;
+pub mod six;
 pub mod sort;
 pub mod translate;

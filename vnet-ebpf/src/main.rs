@@ -17,9 +17,8 @@ use vnet_ebpf::{
         calls::Call,
         frame::{Frame, Skb},
     },
-    known,
-    npt::{vnet_six_in, vnet_six_out},
-    order,
+    known, order,
+    six::{vnet_six_in, vnet_six_out},
 };
 
 /// Packets that a managed device has received.

@@ -10,6 +10,12 @@ use crate::packet::{Bytes, Kind};
 
 /// Bytes of an IPv6 header.
 pub const IPV6_HEADER: u32 = 40;
+/// Where its source is.
+pub const SOURCE: u32 = 8;
+/// Where its destination is.
+pub const DESTINATION: u32 = 24;
+/// Bytes of an ICMPv6 header, before what an error quotes.
+pub const ICMP_HEADER: u32 = 8;
 /// Extension headers that are walked.
 pub const EXTENSIONS: u32 = 8;
 /// ICMPv6 (RFC 4443).

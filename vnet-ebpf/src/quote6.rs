@@ -7,12 +7,12 @@ use vnet_common::{account::Reason, flow::proto};
 
 use crate::{
     checksum::Change,
-    kernel::{self, frame::Frame},
-    npt::{DESTINATION, ICMP_HEADER, SOURCE, Walk, step},
+    kernel::frame::Frame,
     packet::{Bytes as _, Kind, Packet, first, second},
-    packet6::{self, EXTENSIONS, IPV6_HEADER, Packet6, Words},
+    packet6::{self, DESTINATION, ICMP_HEADER, IPV6_HEADER, Packet6, SOURCE, Words},
     quote::End,
     rewrite::{Field, Patch as _, pseudo_header},
+    six,
 };
 
 /// Ports of the packet that an error quotes, which is read into `quoted`; `None` when it is nothing
@@ -39,10 +39,7 @@ pub fn read(
         proto: (u32::from_be(next) >> 8) as u8,
         ..Packet6::UNKNOWN
     };
-    if packet6::extended(quoted) {
-        let mut walk = Walk { frame, packet: quoted };
-        kernel::repeat(EXTENSIONS, step, &mut walk);
-    }
+    six::walk(frame, quoted);
     if packet6::extended(quoted) || quoted.later_fragment != 0 || quoted.l4 + 8 > error.end {
         return None;
     }

@@ -5,11 +5,9 @@ use super::attach::heir;
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
 use super::trap::Trap;
-use crate::bpf::{self, Calm, Lock};
+use super::turn::Turn;
 use crate::fault::Fault;
-use crate::netlink::Netlink;
 use crate::plan;
-use crate::proc::privilege;
 use crate::spec;
 use crate::state::{self, Found, Instance, read_name};
 
@@ -34,25 +32,18 @@ pub enum Target {
 /// # Errors
 /// When there is nothing of the kind, or a step fails; the same command then goes on from there.
 pub async fn detach(target: &Target, dry_run: bool) -> Result<Report, Error> {
-    privilege::demand()?;
-    bpf::reach()?;
-    if !bpf::is_mounted() {
-        return Err(Fault::Nothing.into());
-    }
-    let netlink = Netlink::open()?;
-    let dry_run = dry_run || Trap::lists();
-    let _lock = if dry_run { None } else { Some(Lock::take()?) };
-    let _calm = if dry_run { Some(Calm::wait()?) } else { None };
+    let turn = Turn::take(dry_run)?;
+    let (netlink, dry_run) = (&turn.netlink, turn.dry_run);
     let mut trap = Trap::set();
     let mut report = Report { applied: !dry_run, ..Report::default() };
-    let chosen = choose(target, &observe(&netlink, Scope::Instances).await?)?;
+    let chosen = choose(target, &observe(netlink, Scope::Instances).await?)?;
     for name in &chosen {
         // Looked at anew each time: one removal may hand its sysctls to the next.
-        let seen = observe(&netlink, Scope::Instances).await?;
+        let seen = observe(netlink, Scope::Instances).await?;
         let Some(found) = seen.instances.get(name).map(Found::instance) else { continue };
         let plan = plan::remove(found, &seen.host, heir(found, &seen));
         if !dry_run {
-            let mut executor = Executor::new(&netlink, &seen.host, name);
+            let mut executor = Executor::new(netlink, &seen.host, name);
             executor.run(&plan, &mut trap).await?;
         }
         report.notes.extend(remark(target, found, chosen.len(), dry_run));

@@ -8,11 +8,12 @@ use super::apply::{Executor, Report};
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
 use super::trap::Trap;
-use crate::bpf::{self, Calm, Lock, Maps, Pins};
+use super::turn::Turn;
+use crate::bpf::{self, Maps, Pins};
 use crate::fault::{Fault, ForwardFault};
 use crate::netlink::Netlink;
 use crate::plan::{self, Grip};
-use crate::proc::{privilege, sockets};
+use crate::proc::sockets;
 use crate::spec::{self, ForwardWish, Which};
 use crate::state::{
     Forwarding, Found, Instance, Life, RULES_MAX, Words as _, calls, clashes, elsewhere, kept,
@@ -77,20 +78,13 @@ async fn changing(
     dry_run: bool,
     decide: impl AsyncFn(&Netlink, &Seen, &Instance) -> Result<Decision, Error>,
 ) -> Result<(Report, Rule), Error> {
-    privilege::demand()?;
-    bpf::reach()?;
-    if !bpf::is_mounted() {
-        return Err(Fault::Nothing.into());
-    }
-    let netlink = Netlink::open()?;
-    let dry_run = dry_run || Trap::lists();
-    let _lock = if dry_run { None } else { Some(Lock::take()?) };
-    let _calm = if dry_run { Some(Calm::wait()?) } else { None };
-    let mut seen = observe(&netlink, Scope::Instances).await?;
+    let turn = Turn::take(dry_run)?;
+    let (netlink, dry_run) = (&turn.netlink, turn.dry_run);
+    let mut seen = observe(netlink, Scope::Instances).await?;
     let name = meant(only, &seen)?.name.clone();
     seen.host.uncallable = uncallable(meant(only, &seen)?);
     let instance = meant(Some(&name), &seen)?;
-    let Decision { rules, rule, grip, mut notes } = decide(&netlink, &seen, instance).await?;
+    let Decision { rules, rule, grip, mut notes } = decide(netlink, &seen, instance).await?;
     let forwarding = Forwarding::of(rules, &instance.outsides);
     let calls = calls(&forwarding, Some(instance), &seen.host);
     notes.extend(unled(&forwarding, &seen.host));
@@ -99,7 +93,7 @@ async fn changing(
     let plan = plan::forward(&wanted, instance, grip);
     let mut report = Report { applied: !dry_run, in_place: true, notes, ..Report::default() };
     if !dry_run {
-        let mut executor = Executor::new(&netlink, &seen.host, &instance.name);
+        let mut executor = Executor::new(netlink, &seen.host, &instance.name);
         executor.run(&plan, &mut Trap::set()).await?;
     }
     report.add(plan);

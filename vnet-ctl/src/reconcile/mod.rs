@@ -9,6 +9,7 @@ mod observe;
 mod ports;
 mod sorter;
 mod trap;
+mod turn;
 
 pub use apply::Report;
 pub use attach::attach;
