@@ -19,4 +19,5 @@ mod refusal;
 mod scene;
 mod sorter;
 mod spec;
+mod together;
 mod watch;

@@ -19,7 +19,7 @@ const USAGE: i32 = 2;
 const NO_KEYS: [&str; 3] = ["dry-run", "help", "instance"];
 
 /// A file that goes when the story is over.
-struct File(PathBuf);
+pub(crate) struct File(PathBuf);
 
 impl File {
     /// The lab's instance, with these keys.
@@ -31,7 +31,7 @@ impl File {
         Self::of(&format!("[nat.{}]\n{lines}", scene.lab.instance()))
     }
 
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("{}.toml", instance::unique()));
         fs::write(&path, text).expect("a temporary file can be written");
         Self(path)
@@ -45,7 +45,7 @@ impl File {
         apply(scene, &[&[self.name()], more].concat())
     }
 
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.0.to_str().expect("a path in UTF-8")
     }
 }

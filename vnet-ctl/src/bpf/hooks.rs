@@ -89,7 +89,27 @@ impl Former {
         for (call, program) in &mut self.calls {
             load::pin_call(program, pins, *call)?;
         }
-        Ok(())
+        // Those on the calls are the pinned ones of a moment ago.
+        let led = Call::ALL.into_iter().any(|call| pins.call(call).exists());
+        if led { calls::attach_calls(pins) } else { Ok(()) }
+    }
+
+    /// Puts the former program on a hook again.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(
+        &mut self,
+        pins: &Pins,
+        device: (u32, &str),
+        hook: Hook,
+        way: Way,
+    ) -> Result<(), Error> {
+        let found = self.programs.iter_mut().find(|(own, _)| *own == hook);
+        match found {
+            Some((_, program)) => attach_by(program, pins, device, hook, way),
+            None => Ok(()),
+        }
     }
 
     /// Puts the former program back on a hook.
@@ -121,9 +141,18 @@ fn pinned(pins: &Pins, hook: Hook) -> Result<SchedClassifier, Error> {
 /// # Errors
 /// When the kernel refuses.
 pub fn attach(pins: &Pins, device: (u32, &str), hook: Hook, way: Way) -> Result<(), Error> {
+    attach_by(&mut pinned(pins, hook)?, pins, device, hook, way)
+}
+
+fn attach_by(
+    program: &mut SchedClassifier,
+    pins: &Pins,
+    device: (u32, &str),
+    hook: Hook,
+    way: Way,
+) -> Result<(), Error> {
     let (index, name) = device;
     let doing = || format!("attach to {name} ({hook}, {way})");
-    let mut program = pinned(pins, hook)?;
     let options = match way {
         Way::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
         Way::Clsact { priority, handle } => TcAttachOptions::Netlink(options(priority, handle)),
@@ -192,5 +221,11 @@ fn keep(link: SchedClassifierLink) {
 /// # Errors
 /// When the pin cannot be removed.
 pub fn detach(pins: &Pins, index: u32, hook: Hook) -> Result<(), Error> {
-    remove(&pins.link(index, hook))
+    let pin = pins.link(index, hook);
+    // The kernel takes it off at once when a file is closed, and some time later when a pin goes;
+    // until then the same program is refused there.
+    let link = PinnedLink::from_pin(&pin);
+    let removed = remove(&pin);
+    drop(link);
+    removed
 }

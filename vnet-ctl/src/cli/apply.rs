@@ -9,7 +9,7 @@ use super::attach::{Row, text};
 use super::output::Output;
 use crate::exit::Exit;
 use crate::reconcile::{self, Error};
-use crate::spec::{Attach, Spec};
+use crate::spec::Spec;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +24,8 @@ A file, in TOML:
 
 Each table [nat.NAME] is what `vnetctl attach --instance NAME` is told, and means the same: what is
 not said is the default, and applying again changes nothing. Every fault of the file is told, with
-its line, before anything is done. Instances that the file does not name are left alone. Where one of
-several cannot be attached after all, those before it stay, and are named.
+its line, before anything is done, and where one of several instances cannot be attached after all,
+what was done for the others is taken back. Instances that the file does not name are left alone.
 
 `vnetctl -j status` has under \"spec\" what an instance was told, key by key.";
 
@@ -54,22 +54,8 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let read = fs::read_to_string(&args.file);
     let words = read.map_err(|error| Error::io(format!("read {file}"), error))?;
     let spec = Spec::parse(&file, &words).map_err(Error::Faults)?;
-    let mut reports = Vec::new();
-    if spec.nat.len() > 1 && !args.dry_run {
-        // What speaks against one of them shall be known before any is touched.
-        for wish in &spec.nat {
-            reconcile::attach(wish, true).await?;
-        }
-    }
-    for wish in &spec.nat {
-        match reconcile::attach(wish, args.dry_run).await {
-            Ok(report) => reports.push((wish, report)),
-            Err(error) => {
-                reports.iter().for_each(|(done, _)| output.note(&stays(done)));
-                return Err(error);
-            }
-        }
-    }
+    let done = reconcile::attach_all(&spec.nat, args.dry_run).await?;
+    let reports: Vec<_> = spec.nat.iter().zip(done).collect();
     for (_, report) in &reports {
         report.notes.iter().chain(&report.warnings).for_each(|sentence| output.note(sentence));
     }
@@ -85,8 +71,4 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         if reports.is_empty() { "the file names nothing\n".to_owned() } else { each.collect() }
     })?;
     Ok(Exit::Ok)
-}
-
-fn stays(done: &Attach) -> String {
-    format!("nat.{} was applied before the error, and stays", done.instance)
 }

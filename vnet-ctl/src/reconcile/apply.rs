@@ -9,7 +9,7 @@ use super::sorter;
 use super::trap::Trap;
 use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes, Tables};
 use crate::netlink::Netlink;
-use crate::plan::{Entry, Plan, Step};
+use crate::plan::{Entry, Plan, Planned, Step};
 use crate::proc::sysctl::Sysctls;
 use crate::spec::{self, sorter_device};
 use crate::state::{Change, Host, Programs, Way};
@@ -34,21 +34,22 @@ pub struct Report {
 /// Executes the steps of one instance.
 pub(super) struct Executor<'a> {
     netlink: &'a Netlink,
-    host: &'a Host,
+    host: Host,
     instance: spec::Instance,
     pins: Pins,
     sysctls: Sysctls,
     former: Option<Former>,
+    /// What the programs are to the kernel that a step has loaded, and what for.
     loaded: Option<(Sizes, Programs)>,
     ports: Hands,
     undoing: bool,
 }
 
 impl<'a> Executor<'a> {
-    pub(super) fn new(netlink: &'a Netlink, host: &'a Host, instance: &spec::Instance) -> Self {
+    pub(super) fn new(netlink: &'a Netlink, host: &Host, instance: &spec::Instance) -> Self {
         Self {
             netlink,
-            host,
+            host: host.clone(),
             instance: instance.clone(),
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
@@ -59,18 +60,16 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// What the programs are to the kernel that a step has loaded, and what for.
-    pub(super) const fn loaded(&self) -> Option<(Sizes, Programs)> {
-        self.loaded
-    }
-
     /// Executes a plan; when a step fails, takes back those before it.
     pub(super) async fn run(&mut self, plan: &Plan, trap: &mut Trap) -> Result<(), Error> {
         for (done, planned) in plan.steps.iter().enumerate() {
-            trap.step();
             debug!("{}", planned.step);
-            if let Err(first) = self.step(&planned.step).await {
-                return Err(self.undo(plan, done, first).await);
+            let result = match trap.step() {
+                Ok(()) => self.step(&planned.step).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(first) = result {
+                return Err(first.stuck(self.undo(plan, done).await));
             }
         }
         Ok(())
@@ -78,8 +77,9 @@ impl<'a> Executor<'a> {
 
     /// Takes back the first `done` steps of a plan, last first; the failed one too, when it makes
     /// several things and may have made some of them. (Any other has done nothing, and to take
-    /// back what it found in its way would be to remove somebody else's.)
-    async fn undo(&mut self, plan: &Plan, done: usize, first: Error) -> Error {
+    /// back what it found in its way would be to remove somebody else's.) What cannot be taken back
+    /// is told.
+    async fn undo(&mut self, plan: &Plan, done: usize) -> Vec<String> {
         self.undoing = true;
         let mut then = Vec::new();
         let failed = plan.steps[done..].iter().take(1).filter(|planned| makes_many(&planned.step));
@@ -91,7 +91,20 @@ impl<'a> Executor<'a> {
             }
         }
         self.undoing = false;
-        if then.is_empty() { first } else { Error::Stuck { first: Box::new(first), then } }
+        then.extend(self.raise_epoch(&plan.steps[..done]).err().map(|error| error.to_string()));
+        then
+    }
+
+    /// What a connection learnt under the epoch that was taken back must not pass for what is true
+    /// under a later one, nor what it learnt while that was being done.
+    fn raise_epoch(&self, done: &[Planned]) -> Result<(), Error> {
+        let before = done.iter().find_map(|planned| match planned.undo {
+            Some(Step::WriteConfig(before)) if before.version != 0 => Some(before),
+            _ => None,
+        });
+        let Some(before) = before else { return Ok(()) };
+        let config = Config { epoch: before.epoch.wrapping_add(2), ..before };
+        Ok(Maps::of(&self.pins).write_config(&config)?)
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), Error> {
@@ -105,10 +118,10 @@ impl<'a> Executor<'a> {
             Step::FillPools => maps.fill_pools()?,
             Step::MakeSorter(index, seconds) => {
                 let what = (*index, *seconds);
-                sorter::make(self.netlink, self.host, &self.instance, what).await?;
+                sorter::make(self.netlink, &self.host, &self.instance, what).await?;
             }
             Step::RemoveSorter => {
-                sorter::remove(self.netlink, self.host, &self.instance).await?;
+                sorter::remove(self.netlink, &self.host, &self.instance).await?;
             }
             Step::PutOutside(number, outside) => maps.put_outside(*number, outside)?,
             Step::PutSource(net, source) => maps.put_source(*net, *source)?,
@@ -153,7 +166,7 @@ impl<'a> Executor<'a> {
             Step::AddClsact(index) => self.netlink.add_clsact(*index).await?,
             Step::RemoveClsact(index) => self.netlink.remove_clsact(*index).await?,
             Step::Attach(index, hook, way) => {
-                bpf::attach(&self.pins, (*index, &self.name(*index)), *hook, *way)?;
+                self.attach(*index, *hook, *way)?;
             }
             Step::Replace(index, hook, way) => self.replace(*index, *hook, *way)?,
             Step::Detach(index, hook, Way::Tcx) => bpf::detach(&self.pins, *index, *hook)?,
@@ -178,6 +191,17 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
+    fn attach(&mut self, index: u32, hook: spec::Hook, way: Way) -> Result<(), Error> {
+        let name = self.name(index);
+        match &mut self.former {
+            Some(former) if self.undoing => {
+                former.attach(&self.pins, (index, &name), hook, way)?;
+            }
+            Some(_) | None => bpf::attach(&self.pins, (index, &name), hook, way)?,
+        }
+        Ok(())
+    }
+
     fn replace(&mut self, index: u32, hook: spec::Hook, way: Way) -> Result<(), Error> {
         let name = self.name(index);
         match &mut self.former {
@@ -192,6 +216,40 @@ impl<'a> Executor<'a> {
     fn name(&self, index: u32) -> String {
         // The one device that is made on the way was not there to be seen.
         self.host.name_of(index, &sorter_device(&self.instance))
+    }
+}
+
+/// What a command has done so far, over all of its instances.
+pub(super) struct Done<'a> {
+    trap: Trap,
+    parts: Vec<(Executor<'a>, Plan)>,
+}
+
+impl<'a> Done<'a> {
+    /// Nothing yet.
+    pub(super) fn nothing() -> Self {
+        Self { trap: Trap::set(), parts: Vec::new() }
+    }
+
+    /// Executes a plan. What its programs are to the kernel comes back, if it has loaded them.
+    pub(super) async fn run(
+        &mut self,
+        mut executor: Executor<'a>,
+        plan: &Plan,
+    ) -> Result<Option<(Sizes, Programs)>, Error> {
+        executor.run(plan, &mut self.trap).await?;
+        let loaded = executor.loaded;
+        self.parts.push((executor, plan.clone()));
+        Ok(loaded)
+    }
+
+    /// Takes everything back, last first, after a failure.
+    pub(super) async fn take_back(self, first: Error) -> Error {
+        let mut then = Vec::new();
+        for (mut executor, plan) in self.parts.into_iter().rev() {
+            then.extend(executor.undo(&plan, plan.steps.len()).await);
+        }
+        first.stuck(then)
     }
 }
 

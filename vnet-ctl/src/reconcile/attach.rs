@@ -1,68 +1,19 @@
-//! `attach`: an instance made, repaired, or changed in place.
+//! One wish carried out: an instance made, repaired, or changed in place.
 
 use vnet_common::policy::Config;
 
-use super::apply::{Executor, Report};
+use super::apply::{Done, Executor, Report};
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
 use super::sorter;
-use super::trap::Trap;
-use crate::bpf::{self, Calm, Loaded, Lock, Pins, Sizes};
-use crate::exit::Exit;
+use crate::bpf::{self, Loaded, Pins, Sizes};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
-use crate::proc::privilege;
 use crate::spec::Attach;
 use crate::state::{self, Found, Host, Instance, Life, Programs};
 
-/// Makes what the wish says; with `dry_run` only says what it would do.
-///
-/// # Errors
-/// When the wish cannot be, or a step fails; then everything is as it was before.
-pub async fn attach(wish: &Attach, dry_run: bool) -> Result<Report, Error> {
-    privilege::demand()?;
-    bpf::reach()?;
-    let netlink = Netlink::open()?;
-    let calm = Calm::wait()?;
-    let seen = look(&netlink, wish).await?;
-    drop(calm);
-    check(wish, &seen)?;
-    if dry_run || Trap::lists() {
-        return foresee(wish, &seen);
-    }
-    let mut notes = Vec::new();
-    let mounted = !bpf::is_mounted();
-    if mounted {
-        bpf::mount()?;
-        notes.push(format!("mounted bpffs on {}", bpf::ROOT));
-    }
-    let result = locked(&netlink, wish).await;
-    if mounted && result.is_err() {
-        // Nothing is in it: what was pinned has been taken back.
-        let _ = bpf::unmount();
-    }
-    let mut report = result.map_err(named)?;
-    report.notes.splice(0..0, notes);
-    Ok(report)
-}
-
-/// When the kernel refuses our programs, what it lacks says more than its refusal.
-fn named(error: Error) -> Error {
-    if error.exit() != Exit::Unsupported || matches!(error, Error::Faults(_)) {
-        return error;
-    }
-    let features = bpf::features();
-    let lacking = features.iter().filter(|feature| feature.there == Ok(false));
-    let faults = lacking.map(|feature| Fault::Unsupported {
-        feature: feature.name.to_owned(),
-        since: feature.since.to_owned(),
-    });
-    let faults: Vec<_> = faults.collect();
-    if faults.is_empty() { error } else { Error::Faults(faults) }
-}
-
-async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
+pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     let mut seen = observe(netlink, Scope::Wish(wish)).await?;
     if wish.sort && state::sorter(&wish.instance, &seen.host).is_none() {
         seen.host.unsortable = sorter::impossible();
@@ -75,15 +26,15 @@ async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     Ok(seen)
 }
 
-/// Everything that speaks against the wish.
-fn check(wish: &Attach, seen: &Seen) -> Result<(), Error> {
+/// Everything that speaks against the wish. What it wants is the answer, where that can be said.
+pub(super) fn check(wish: &Attach, seen: &Seen) -> (Option<Instance>, Vec<Fault>) {
     let wanted = state::wanted(wish, &seen.host, living(wish, seen), None);
     let (wanted, mut faults) = match wanted {
         Ok(wanted) => (Some(wanted), Vec::new()),
         Err(faults) => (None, faults),
     };
     faults.extend(state::check(wish, &seen.host, &seen.instances, wanted.as_ref()));
-    if faults.is_empty() { Ok(()) } else { Err(Error::Faults(faults)) }
+    (wanted, faults)
 }
 
 /// The instance to change in place, if there is a complete and living one.
@@ -112,16 +63,21 @@ pub(super) fn heir<'a>(found: &Instance, seen: &'a Seen) -> Option<&'a Instance>
     )
 }
 
-async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
-    let _lock = Lock::take()?;
-    let mut trap = Trap::set();
+/// Carries one wish out, under the lock.
+pub(super) async fn carry_out<'a>(
+    netlink: &'a Netlink,
+    wish: &Attach,
+    done: &mut Done<'a>,
+) -> Result<Report, Error> {
     let mut report = Report { applied: true, ..Report::default() };
     let mut seen = look(netlink, wish).await?;
-    check(wish, &seen)?;
+    let (_, faults) = check(wish, &seen);
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
     if let Some(remains) = remains(wish, &seen) {
         let plan = plan::remove(remains, &seen.host, heir(remains, &seen));
-        let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
-        executor.run(&plan, &mut trap).await?;
+        done.run(Executor::new(netlink, &seen.host, &wish.instance), &plan).await?;
         report.add(plan);
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
@@ -129,9 +85,8 @@ async fn locked(netlink: &Netlink, wish: &Attach) -> Result<Report, Error> {
     let mut plan = next(wish, &seen, &mut report, None)?;
     let mut loaded = None;
     while !plan.steps.is_empty() {
-        let mut executor = Executor::new(netlink, &seen.host, &wish.instance);
-        executor.run(&plan, &mut trap).await?;
-        loaded = executor.loaded().or(loaded);
+        let executor = Executor::new(netlink, &seen.host, &wish.instance);
+        loaded = done.run(executor, &plan).await?.or(loaded);
         report.add(plan);
         let before = state::hooked(wish, &seen.host);
         seen = look(netlink, wish).await?;
@@ -187,7 +142,7 @@ fn image(
 }
 
 /// What would be done, tried on a model where it cannot be tried on the kernel.
-fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
+pub(super) fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
     let mut report = Report::default();
     if !bpf::is_mounted() {
         report.notes.push(format!("would mount bpffs on {}", bpf::ROOT));

@@ -36,6 +36,14 @@ pub enum Error {
         /// What could not be taken back.
         then: Vec<String>,
     },
+    /// One of several instances could not be attached.
+    #[error("instance '{instance}': {error}")]
+    Of {
+        /// Its name.
+        instance: String,
+        /// Why not.
+        error: Box<Error>,
+    },
     /// After all steps there was still something to do.
     #[error("the kernel does not show what was done; still to do: {0}")]
     Unsettled(String),
@@ -48,7 +56,7 @@ impl Error {
         match self {
             Self::Faults(faults) => faults.first().map_or(Exit::Unexpected, Fault::exit),
             Self::Bpf(error) => error.exit(),
-            Self::Stuck { first, .. } => first.exit(),
+            Self::Stuck { first: error, .. } | Self::Of { error, .. } => error.exit(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Permission
             }
@@ -65,10 +73,28 @@ impl Error {
                 let stuck = then.iter().map(|what| format!("could not be taken back: {what}"));
                 first.sentences().into_iter().chain(stuck).collect()
             }
+            Self::Of { instance, error } => {
+                let named = |said| format!("instance '{instance}': {said}");
+                error.sentences().into_iter().map(named).collect()
+            }
             Self::Bpf(_) | Self::Netlink(_) | Self::Io { .. } | Self::Unsettled(_) => {
                 vec![self.to_string()]
             }
         }
+    }
+
+    /// The same failure, and what could not be taken back after it.
+    pub(super) fn stuck(self, more: Vec<String>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let (first, mut then) = if let Self::Stuck { first, then } = self {
+            (first, then)
+        } else {
+            (self.into(), vec![])
+        };
+        then.extend(more);
+        Self::Stuck { first, then }
     }
 
     /// A failed look at, or change of, something of `/proc`.

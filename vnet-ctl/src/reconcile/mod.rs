@@ -8,13 +8,14 @@ mod forward;
 mod observe;
 mod ports;
 mod sorter;
+mod together;
 mod trap;
 mod turn;
 
 pub use apply::Report;
-pub use attach::attach;
 pub use detach::{Target, detach};
 pub use error::Error;
 pub use forward::{add_forward, delete_forward};
 pub use observe::{Scope, Seen, observe};
 pub(crate) use sorter::impossible;
+pub use together::{attach, attach_all};

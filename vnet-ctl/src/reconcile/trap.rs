@@ -1,10 +1,12 @@
 //! A hook for tests of repair: `VNET_FAULT=N` ends the process as `kill -9` would, just before it
-//! executes step N (counted from 1, over everything the command does). `VNET_FAULT=list` prints
-//! the steps instead of executing them, as `--dry-run` does.
+//! executes step N (counted from 1, over everything the command does). `VNET_FAULT=fail-N` lets step
+//! N fail instead, and `VNET_FAULT=list` prints the steps and executes none, as `--dry-run` does.
 
-use std::env;
+use std::{env, io};
 
 use rustix::process::{Signal, getpid, kill_process};
+
+use super::error::Error;
 
 const VARIABLE: &str = "VNET_FAULT";
 
@@ -12,14 +14,16 @@ const VARIABLE: &str = "VNET_FAULT";
 #[derive(Debug)]
 pub(super) struct Trap {
     at: Option<u32>,
+    fails: bool,
     step: u32,
 }
 
 impl Trap {
     /// As the environment says.
     pub(super) fn set() -> Self {
-        let at = env::var(VARIABLE).ok().and_then(|at| at.parse().ok());
-        Self { at, step: 0 }
+        let said = env::var(VARIABLE).unwrap_or_default();
+        let fail = said.strip_prefix("fail-");
+        Self { at: fail.unwrap_or(&said).parse().ok(), fails: fail.is_some(), step: 0 }
     }
 
     /// Whether the steps are to be listed only.
@@ -28,11 +32,20 @@ impl Trap {
     }
 
     /// The next step begins.
-    pub(super) fn step(&mut self) {
+    ///
+    /// # Errors
+    /// When it is the one that shall fail.
+    pub(super) fn step(&mut self) -> Result<(), Error> {
         self.step += 1;
-        if self.at == Some(self.step) {
-            // Nothing may run after it: no undo, no destructors.
-            let _ = kill_process(getpid(), Signal::KILL);
+        if self.at != Some(self.step) {
+            return Ok(());
         }
+        if self.fails {
+            let source = io::Error::other(format!("{VARIABLE} says so"));
+            return Err(Error::io(format!("execute step {}", self.step), source));
+        }
+        // Nothing may run after it: no undo, no destructors.
+        let _ = kill_process(getpid(), Signal::KILL);
+        Ok(())
     }
 }
