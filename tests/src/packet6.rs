@@ -1,13 +1,19 @@
 //! IPv6 packets by hand: as little of them as tests need.
 
+mod cut;
+
 use std::net::Ipv6Addr;
 
 use crate::packet::internet_checksum;
+
+pub use cut::Piece;
 
 /// EtherType of IPv6.
 pub const ETHER_TYPE: u16 = 0x86dd;
 /// Protocol numbers.
 pub const UDP: u8 = 17;
+/// TCP.
+pub const TCP: u8 = 6;
 /// ICMPv6.
 pub const ICMP: u8 = 58;
 /// Hop-by-hop options.
@@ -42,6 +48,14 @@ impl Packet6 {
         Self::new(from.0, to.0, UDP, body, 6)
     }
 
+    /// A TCP segment with these flags.
+    pub fn tcp(from: (Ipv6Addr, u16), to: (Ipv6Addr, u16), flags: u8, data: &[u8]) -> Self {
+        let mut body = [from.1, to.1].map(u16::to_be_bytes).concat();
+        body.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        body.extend(data);
+        Self::new(from.0, to.0, TCP, body, 16)
+    }
+
     /// An ICMPv6 error that quotes a packet.
     pub fn error(from: Ipv6Addr, to: Ipv6Addr, kind: (u8, u8), quoted: &Self) -> Self {
         let mut body = vec![kind.0, kind.1, 0, 0, 0, 0, 0, 0];
@@ -51,9 +65,15 @@ impl Packet6 {
 
     /// A ping, or (kind 129) its answer.
     pub fn ping(from: Ipv6Addr, to: Ipv6Addr, kind: u8, id: u16) -> Self {
+        Self::ping_with(from, to, (kind, id), &[0xaa, 0xbb])
+    }
+
+    /// The same with data.
+    pub fn ping_with(from: Ipv6Addr, to: Ipv6Addr, (kind, id): (u8, u16), data: &[u8]) -> Self {
         let mut body = vec![kind, 0, 0, 0];
         body.extend(id.to_be_bytes());
-        body.extend([0, 1, 0xaa, 0xbb]);
+        body.extend([0, 1]);
+        body.extend(data);
         Self::new(from, to, ICMP, body, 2)
     }
 
@@ -92,13 +112,8 @@ impl Packet6 {
     pub fn halves(&self, id: u32) -> [Vec<u8>; 2] {
         const FIRST: u16 = 64;
         let (first, rest) = self.body.split_at(usize::from(FIRST));
-        [(first, 0, 1), (rest, FIRST, 0)].map(|(part, offset, more)| {
-            let mut body = vec![self.protocol, 0];
-            body.extend((offset | more).to_be_bytes());
-            body.extend(id.to_be_bytes());
-            body.extend(part);
-            Self { protocol: FRAGMENT, body, ..self.clone() }.bytes()
-        })
+        let piece = |offset, more| Piece { next: self.protocol, offset, more, id };
+        [self.piece(piece(0, true), first), self.piece(piece(FIRST, false), rest)]
     }
 
     /// Reads a frame; None when it carries something else.

@@ -14,6 +14,7 @@ use crate::lab::Lab;
 use crate::link::Port;
 use crate::netns::Netns;
 use crate::packet::{Ether, EtherType, Ipv4, Malformed, Packet, explain, faults};
+use crate::packet6::Packet6;
 use crate::tun::Layer;
 use crate::wire::Wire;
 
@@ -33,6 +34,8 @@ pub struct Sentry {
 
 #[derive(Debug, Default)]
 struct Report {
+    /// Whether IPv6 is judged, too.
+    six: bool,
     packets: u64,
     bad: Vec<String>,
 }
@@ -43,6 +46,13 @@ impl Sentry {
     pub fn post(lab: &Lab) -> Self {
         let wire = Wire::open(&lab.server, &lab.server_port);
         Self::watch(wire, Layer::Ethernet, !lab.has_offloads())
+    }
+
+    /// Posts one that judges IPv6, too: nobody with a unique local address must be seen.
+    pub fn post6(lab: &Lab) -> Self {
+        let wire = Wire::open(&lab.server, &lab.server_port);
+        let report = Report { six: true, ..Report::default() };
+        Self::begin(wire, Layer::Ethernet, !lab.has_offloads(), report)
     }
 
     /// Posts one at any device outside whose checksums are real.
@@ -62,9 +72,13 @@ impl Sentry {
     }
 
     fn watch(wire: Wire, layer: Layer, checksums: bool) -> Self {
+        Self::begin(wire, layer, checksums, Report::default())
+    }
+
+    fn begin(wire: Wire, layer: Layer, checksums: bool, report: Report) -> Self {
         let relieved = Arc::new(AtomicBool::new(false));
         let may_go = Arc::clone(&relieved);
-        let report = thread::spawn(move || watch(&wire, layer, checksums, &may_go));
+        let report = thread::spawn(move || watch(&wire, layer, checksums, &may_go, report));
         Self { relieved, report: Some(report) }
     }
 
@@ -112,14 +126,25 @@ impl Report {
                     self.bad.push(explain(frame));
                 }
             }
-            Err(Malformed::NotIpv4(_)) => {}
+            Err(Malformed::NotIpv4(_)) => {
+                let Some(packet) = Packet6::read_frame(frame).filter(|_| self.six) else { return };
+                self.packets += 1;
+                if tells_who_is_inside6(&packet) {
+                    self.bad.push(format!("{packet:?}"));
+                }
+            }
             Err(Malformed::Truncated | Malformed::BadHeader) => self.bad.push(explain(frame)),
         }
     }
 }
 
-fn watch(wire: &Wire, layer: Layer, checksums: bool, may_go: &AtomicBool) -> Report {
-    let mut report = Report::default();
+fn watch(
+    wire: &Wire,
+    layer: Layer,
+    checksums: bool,
+    may_go: &AtomicBool,
+    mut report: Report,
+) -> Report {
     loop {
         // Asked before looking: what was sent before the end is still seen.
         let last = may_go.load(Ordering::Relaxed);
@@ -154,6 +179,13 @@ fn tells_who_is_inside(packet: &Packet) -> bool {
     tells(&packet.ip) || packet.quote().is_some_and(|quote| tells(&quote.ip))
 }
 
+/// The same for IPv6 (RFC 4193).
+fn tells_who_is_inside6(packet: &Packet6) -> bool {
+    let tells =
+        |packet: &Packet6| packet.source.is_unique_local() || packet.destination.is_unique_local();
+    tells(packet) || packet.quote().is_some_and(|quote| tells(&quote))
+}
+
 /// Everything in an IP header's options that may be an address which somebody on the way has written
 /// there: in a recorded route or beside a timestamp.
 fn recorded(options: &[u8]) -> impl Iterator<Item = Ipv4Addr> {
@@ -166,6 +198,21 @@ fn recorded(options: &[u8]) -> impl Iterator<Item = Ipv4Addr> {
 mod tests {
     use super::*;
     use crate::packet::IcmpKind;
+
+    #[test]
+    fn inside_addresses_of_ipv6_are_noticed_where_they_are_looked_for() {
+        let (inside, outside) = ("fd00::2".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let good = Packet6::udp((outside, 1), (outside, 2), b"");
+        let bad = Packet6::udp((inside, 1), (outside, 2), b"");
+        let quote = Packet6::error(outside, outside, (1, 4), &bad);
+        for (packet, six, expected) in
+            [(&good, true, 0), (&bad, true, 1), (&quote, true, 1), (&bad, false, 0)]
+        {
+            let mut report = Report { six, ..Report::default() };
+            report.note(&crate::datapath::frame6(&packet.bytes()), true);
+            assert_eq!((report.packets, report.bad.len()), (u64::from(six), expected));
+        }
+    }
 
     #[test]
     fn inside_addresses_are_noticed_also_in_quotes() {

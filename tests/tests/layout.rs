@@ -139,17 +139,36 @@ fn datagram() -> Record {
     })
 }
 
-fn six() -> [Row; 5] {
-    let key = record!(FragmentKey6 { saddr, daddr, id, link });
-    let mut datagram = record!(Datagram6 { addr, key, id, end, since, direction });
+fn datagram6() -> Record {
+    let mut datagram = record!(Datagram6 {
+        addr,
+        key,
+        id,
+        end,
+        since,
+        link,
+        direction,
+        reason,
+        hops,
+        reserved,
+        label,
+        arrived,
+        stations
+    });
     let (_, flow, _) = flows();
     datagram.fields[1].fields = flow.expect("flows have a key").fields;
+    datagram
+}
+
+fn six() -> [Row; 6] {
+    let key = || Some(record!(FragmentKey6 { saddr, daddr, id }));
     [
         ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked })),
         ("addresses6", None, record!(Address6 { addr, uses, generation })),
         ("handles6", None, record!(Standing { handle })),
         ("fresh6", None, record!(Fresh6 { used })),
-        ("fragments6", Some(key), datagram),
+        ("fragments6", key(), datagram6()),
+        ("strays6", key(), datagram6()),
     ]
 }
 

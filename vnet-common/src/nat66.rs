@@ -57,7 +57,7 @@ pub struct Fresh6 {
 record!(Fresh6, 4);
 
 /// What the fragments of one IPv6 datagram have in common (RFC 8200 section 4.5): the key of
-/// `fragments6`.
+/// `fragments6` and `strays6`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FragmentKey6 {
@@ -67,12 +67,10 @@ pub struct FragmentKey6 {
     pub daddr: Ipv6,
     /// Identification, as it lies in memory.
     pub id: u32,
-    /// Interface index of the uplink it crosses.
-    pub link: u32,
 }
-record!(FragmentKey6, 40);
+record!(FragmentKey6, 36);
 
-/// A datagram that comes in fragments: the value of `fragments6`.
+/// A datagram that comes in fragments: the value of `fragments6` and `strays6`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Datagram6 {
@@ -82,14 +80,28 @@ pub struct Datagram6 {
     pub key: crate::flow::FlowKey,
     /// Identification to write, as it shall lie in memory.
     pub id: u32,
-    /// Where its first fragment ends, in bytes behind the fragment header.
+    /// Where its first fragment ends, in bytes behind the fragment header: nothing may begin before.
     pub end: u32,
     /// When it was noted, in seconds of the monotonic clock.
     pub since: u32,
-    /// [`crate::flow::Direction`] in which it crosses the uplink.
-    pub direction: u32,
+    /// Interface index of the uplink it crosses.
+    pub link: u32,
+    /// [`crate::flow::Direction`] in which it does.
+    pub direction: u8,
+    /// The [`crate::account::Reason`] that its fragments end by.
+    pub reason: u8,
+    /// While it is sorted: its hop limit.
+    pub hops: u8,
+    /// Always zero.
+    pub reserved: u8,
+    /// While it is sorted: the lower half of its flow label, as it lies in memory.
+    pub label: u32,
+    /// While it is sorted: interface index of the device it came in by; 0 when this host made it.
+    pub arrived: u32,
+    /// While it is sorted: destination and source of its link header, as they lie in memory.
+    pub stations: [u32; 3],
 }
-record!(Datagram6, 48);
+record!(Datagram6, 72);
 
 /// A handle: what stands for an IPv6 address in a table of IPv4's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,6 +48,9 @@ fn error_out(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Rea
     let Some(entry) = found.filter(|entry| entry.serves(Direction::Out, frame.device())) else {
         return Err(if of_host { Reason::Host } else { Reason::IcmpUnmatched });
     };
+    if !quote6::sound(frame, error, &desk.six) {
+        return Err(Reason::IcmpChecksum);
+    }
     let port = (ports.map_or(0, |(_, dport)| dport), entry.target().sport);
     quote6::rewrite(frame, error, quoted, End::Destination, &desk.own6, port)?;
     if !of_host {
@@ -65,6 +68,9 @@ fn error_in(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reas
     let Some(entry) = found.filter(|entry| entry.serves(Direction::In, frame.device())) else {
         return Err(Reason::Unsolicited);
     };
+    if !quote6::sound(frame, error, &desk.six) {
+        return Err(Reason::IcmpChecksum);
+    }
     let target = entry.target();
     inside(target.daddr, uplink, &desk.own6, &mut desk.new6)?;
     let port = (ports.map_or(0, |(sport, _)| sport), target.dport);

@@ -42,4 +42,5 @@ pub mod rewrite;
 pub mod room;
 pub mod six;
 pub mod sort;
+pub mod sort6;
 pub mod translate;

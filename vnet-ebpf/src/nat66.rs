@@ -25,7 +25,7 @@ use crate::{
     packet6::{self, DESTINATION, Kind6, Packet6, SOURCE, Words, stays, words},
     quote6::difference,
     rewrite::{Field, Patch as _, pseudo_header},
-    translate,
+    sort6, translate,
 };
 
 /// Not an end: there is something to decide.
@@ -34,17 +34,21 @@ const GOES_ON: u32 = 0xfc;
 /// Decides about an IPv6 packet on its way out that no prefix translates; it is on the desk.
 #[inline(always)]
 pub fn out(frame: &Frame) -> u32 {
-    match vnet_read66(frame.skb(), Direction::Out as u32) {
-        GOES_ON => by_part(frame, Direction::Out),
-        end => end,
-    }
+    decide(frame, Direction::Out)
 }
 
 /// Decides about one on its way in, as [`out`] does.
 #[inline(always)]
 pub fn inward(frame: &Frame) -> u32 {
-    match vnet_read66(frame.skb(), Direction::In as u32) {
-        GOES_ON => by_part(frame, Direction::In),
+    decide(frame, Direction::In)
+}
+
+#[inline(always)]
+fn decide(frame: &Frame, direction: Direction) -> u32 {
+    match vnet_read66(frame.skb(), direction as u32) {
+        GOES_ON => by_part(frame, direction),
+        // Its followers end as it does.
+        end if end == Reason::FragmentTiny as u32 => fragment6::first(frame, direction, end),
         end => end,
     }
 }
@@ -59,21 +63,35 @@ pub fn is_from_inside(frame: &Frame) -> bool {
 #[inline(always)]
 fn by_part(frame: &Frame, direction: Direction) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    match (desk.packet.part, desk.packet.kind) {
-        (Part::Later, _) => fragment6::later(frame, direction),
-        (_, Kind::Error) => error6::vnet_error66(frame.skb(), direction as u32),
-        _ => match known(frame, direction) {
-            GOES_ON => {
-                if desk.moved == ENDS {
-                    vnet_end66();
-                }
-                match direction {
-                    Direction::Out => outward(frame),
-                    Direction::In => from_outside(frame),
-                }
+    let part = desk.packet.part;
+    match part {
+        Part::Later => return fragment6::later(frame, direction),
+        Part::First if sort6::is_due(frame, direction) => {
+            return sort6::detour(frame, direction as u32);
+        }
+        Part::First | Part::Whole => {}
+    }
+    let code = by_kind(frame, direction);
+    if part == Part::First { fragment6::first(frame, direction, code) } else { code }
+}
+
+#[inline(always)]
+fn by_kind(frame: &Frame, direction: Direction) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    if desk.packet.kind == Kind::Error {
+        return error6::vnet_error66(frame.skb(), direction as u32);
+    }
+    match vnet_known66(frame.skb(), direction as u32) {
+        GOES_ON => {
+            if desk.moved == ENDS {
+                vnet_end66();
             }
-            end => end,
-        },
+            match direction {
+                Direction::Out => outward(frame),
+                Direction::In => from_outside(frame),
+            }
+        }
+        end => end,
     }
 }
 
@@ -102,7 +120,7 @@ fn opened(frame: &Frame, admitted: u32, direction: Direction) -> u32 {
     if !open::is_open(code) {
         return code;
     }
-    match known(frame, direction) {
+    match vnet_known66(frame.skb(), direction as u32) {
         GOES_ON => Reason::MappingRace as u32,
         end => end,
     }
@@ -199,22 +217,6 @@ fn transport(frame: &Frame, number: u8, packet: &mut Packet) -> Option<()> {
             Some(())
         }
         _ => Some(()),
-    }
-}
-
-/// Translates a packet of a known flow, and notes it for fragments that follow; [`GOES_ON`] where
-/// there is no flow.
-#[inline(always)]
-fn known(frame: &Frame, direction: Direction) -> u32 {
-    let code = vnet_known66(frame.skb(), direction as u32);
-    let first = desk().is_some_and(|desk| desk.packet.part == Part::First);
-    let translated = [Reason::NatOut, Reason::NatIn, Reason::Moved];
-    if !first || translated.iter().all(|reason| *reason as u32 != code) {
-        return code;
-    }
-    match fragment6::first(frame, direction) {
-        fragment6::NOTED => code,
-        end => end,
     }
 }
 

@@ -193,10 +193,12 @@ pub fn finish(bytes: &(impl Bytes + ?Sized), packet: &mut Packet6) -> Result<(),
             packet.payload = packet.l4 + 8;
         }
         proto::UDP => packet.payload = packet.l4 + 8,
-        proto::TCP => {
-            let offset = bytes.half(packet.l4 + 12).ok_or(Reason::Malformed)?;
-            packet.payload = packet.l4 + u32::from(u16::from_be(offset) >> 12) * 4;
-        }
+        proto::TCP => match bytes.half(packet.l4 + 12) {
+            Some(offset) => packet.payload = packet.l4 + u32::from(u16::from_be(offset) >> 12) * 4,
+            None if packet.fragment == 0 => return Err(Reason::Malformed),
+            // The rest of it is in the next fragment.
+            None => {}
+        },
         _ => {}
     }
     Ok(())

@@ -7,8 +7,8 @@ use vnet_common::{account::Reason, flow::proto};
 
 use crate::{
     checksum::Change,
-    kernel::frame::Frame,
-    packet::{Bytes as _, Kind, Packet, first, second},
+    kernel::{frame::Frame, sum},
+    packet::{Bytes as _, Kind, Packet, Part, first, second},
     packet6::{self, DESTINATION, ICMP_HEADER, IPV6_HEADER, Packet6, SOURCE, Words},
     quote::End,
     rewrite::{Field, Patch as _, pseudo_header},
@@ -58,6 +58,25 @@ pub fn read(
         proto::ICMP => None,
         _ => Some((0, 0)),
     }
+}
+
+/// Whether the checksum of an ICMPv6 error, pseudo-header included (RFC 4443 section 2.3), is right:
+/// what is damaged must not come out as if it were not (RFC 5508 REQ-3). Of an error in fragments it
+/// cannot be told: the checksum is that of the whole.
+#[inline(always)]
+#[must_use]
+pub fn sound(frame: &mut Frame, error: &Packet, six: &Packet6) -> bool {
+    let (from, to) = (six.saddr, six.daddr);
+    let length = (error.end - error.l4).to_be();
+    let words = [from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], length];
+    let mut pseudo = u64::from(u32::from(packet6::ICMP).to_be());
+    for word in words {
+        pseudo += u64::from(word);
+    }
+    // Two folds: the first may carry.
+    pseudo = (pseudo & 0xffff_ffff) + (pseudo >> 32);
+    pseudo = (pseudo & 0xffff_ffff) + (pseudo >> 32);
+    error.part != Part::Whole || sum::adds_up_with(frame, pseudo as u32, error.l4, error.end)
 }
 
 /// Gives the quoted packet's `end` another address and port, and the error the checksum for it.

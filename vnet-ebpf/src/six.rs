@@ -13,6 +13,7 @@ use crate::{
     known, nat66,
     npt::{vnet_npt_hairpin, vnet_npt_in, vnet_npt_out},
     packet6::{self, EXTENSIONS, Kind6, Packet6},
+    sort, sort6,
 };
 
 /// Not an end: the packet is on the desk.
@@ -45,6 +46,7 @@ pub extern "C" fn vnet_six_out(skb: Skb) -> i32 {
 pub extern "C" fn vnet_six_in(skb: Skb) -> i32 {
     let frame = &Frame::new(skb);
     let code = match vnet_read6(frame.skb()) {
+        READ if has_role(frame, role::SORTER) => return sort6::vnet_come_back66(frame.skb()),
         READ if on_uplink(frame) => match vnet_npt_in(frame.skb()) {
             code if code == Reason::Ipv6 as u32 => nat66::inward(frame),
             code => code,
@@ -58,14 +60,24 @@ pub extern "C" fn vnet_six_in(skb: Skb) -> i32 {
 
 #[inline(always)]
 fn on_uplink(frame: &Frame) -> bool {
-    maps::link(frame.device()).is_some_and(|link| link.roles & role::UPLINK != 0)
+    has_role(frame, role::UPLINK)
+}
+
+#[inline(always)]
+fn has_role(frame: &Frame, role: u32) -> bool {
+    maps::link(frame.device()).is_some_and(|link| link.roles & role != 0)
 }
 
 #[inline(always)]
 fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
     account::log6(frame, direction, code);
     let payload = desk().map_or(0, |desk| desk.six.payload);
-    account::tally(frame, payload, code)
+    let verdict = account::tally(frame, payload, code);
+    if code == Reason::Sorted as u32 {
+        return sort::redirect(frame);
+    }
+    frame.forget_detour();
+    verdict
 }
 
 /// Puts the packet on the desk: [`READ`], or its end.

@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// Bytes of an Ethernet header.
-const ETHERNET: u32 = 14;
+pub(crate) const ETHERNET: u32 = 14;
 /// Destination and source of what goes to the sorter, as they lie in memory.
-const STATIONS: [u32; 3] = {
+pub(crate) const STATIONS: [u32; 3] = {
     let [a, b, c, d, e, f] = SORTER_MAC;
     [
         u32::from_ne_bytes([a, b, c, d]),

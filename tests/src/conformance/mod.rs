@@ -81,7 +81,8 @@ impl Requirement {
     }
 
     /// Marks it as one that vnet does not hold yet.
-    const fn pending(self, why: &'static str) -> Self {
+    #[must_use]
+    pub const fn pending(self, why: &'static str) -> Self {
         Self { pending: Some(why), ..self }
     }
 }

@@ -22,6 +22,7 @@ mod host;
 mod limit;
 mod malformed;
 mod nat66;
+mod nat66_fragment;
 mod npt;
 mod pool;
 mod reasons;

@@ -1,4 +1,4 @@
-//! IPv6 behind one address (NAT66): ports, filtering, errors and their quotes, fragments, and that
+//! IPv6 behind one address (NAT66): ports, filtering, errors and their quotes, and that
 //! nothing from inside leaves with its own address.
 
 use std::net::Ipv6Addr;
@@ -14,7 +14,7 @@ use vnet_tests::test_run::Action;
 pub(crate) const OWN: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 /// Hosts inside.
 pub(crate) const HOST: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
-const OTHER: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
+pub(crate) const OTHER: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3);
 /// The router's own address inside.
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
 /// Hosts outside.
@@ -174,44 +174,6 @@ fn an_error_whose_quote_ends_before_the_checksum_is_right_all_the_same() {
     let came = back(&datapath, &error, Reason::IcmpErrorIn);
     let quote = came.quote().expect("it still quotes");
     assert_eq!((came.destination, quote.source, quote.ports().0), (OTHER, OTHER, 4000));
-}
-
-#[test]
-fn fragments_follow_their_first_both_ways() {
-    let datapath = datapath();
-    let sent = Packet6::udp((HOST, 4000), (REMOTE, 5000), &[7; 200]);
-    let [first, later] = sent.halves(9).map(|half| frame6(&half));
-    let forwarded = datapath.forwarded();
-    datapath.judged_frame(Hook::Out, &forwarded, &later, Reason::Fragment);
-    let halves = [first, later].map(|half| {
-        let left = datapath.judged_frame(Hook::Out, &forwarded, &half, Reason::NatOut);
-        assert_eq!(left[14 + 8..14 + 24], OWN.octets());
-        left
-    });
-    let id = |half: &[u8]| half[14 + 44..14 + 48].to_vec();
-    assert_eq!(id(&halves[0]), id(&halves[1]), "they belong together");
-    let body = halves.iter().flat_map(|half| half[14 + 48..].to_vec()).collect();
-    assert!(Packet6 { source: OWN, body, ..sent }.is_right());
-    let back = Packet6::udp((REMOTE, 5000), (OWN, 4000), &[8; 200]);
-    let halves = back.halves(77).map(|half| frame6(&half));
-    datapath.judged_frame(Hook::In, &datapath.own(), &halves[1], Reason::FragmentIn);
-    let came = halves.map(|half| {
-        let came = datapath.judged_frame(Hook::In, &datapath.own(), &half, Reason::NatIn);
-        assert_eq!((&came[14 + 24..14 + 40], id(&came)), (&HOST.octets()[..], id(&half)));
-        came
-    });
-    let body = came.iter().flat_map(|half| half[14 + 48..].to_vec()).collect();
-    assert!(Packet6 { destination: HOST, body, ..back }.is_right());
-}
-
-#[test]
-fn a_fragment_over_the_first_one_is_dropped() {
-    let datapath = datapath();
-    let [first, mut later] =
-        Packet6::udp((HOST, 4000), (REMOTE, 5000), &[7; 200]).halves(9).map(|half| frame6(&half));
-    datapath.judged_frame(Hook::Out, &datapath.forwarded(), &first, Reason::NatOut);
-    later[14 + 43] -= 8;
-    datapath.judged_frame(Hook::Out, &datapath.forwarded(), &later, Reason::FragmentOverlap);
 }
 
 #[test]

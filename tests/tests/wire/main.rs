@@ -26,6 +26,7 @@ mod instances;
 mod lasting;
 mod limit;
 mod nat66;
+mod nat66_fragment;
 mod npt;
 mod offload;
 mod passage;

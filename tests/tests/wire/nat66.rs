@@ -15,7 +15,7 @@ use crate::npt::{CLIENT, FAR, ROUTER, SERVER, Six, advertising, at, talk};
 use crate::scene::wait_until;
 use crate::tool_route::installed;
 
-fn masqueraded() -> Six {
+pub(crate) fn masqueraded() -> Six {
     let six = Six::new();
     // Nobody outside has a way to the inside prefix, nor to what it was under NPTv6.
     six.lab.server.ip("-6 route del 2001:db8:1::/48");
@@ -28,7 +28,7 @@ fn outside() -> IpAddr {
     ROUTER[1].parse().expect("an address")
 }
 
-fn udp(netns: &Netns, port: u16) -> UdpSocket {
+pub(crate) fn udp(netns: &Netns, port: u16) -> UdpSocket {
     let socket = netns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))).expect("it binds");
     socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time limit");
     socket

@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 36] = [
+pub(super) const MAPS: [&str; 37] = [
     "config",
     "links",
     "outsides",
@@ -27,6 +27,7 @@ pub(super) const MAPS: [&str; 36] = [
     "spare6",
     "fresh6",
     "fragments6",
+    "strays6",
     "forwards",
     "forwarded",
     "rules",

@@ -20,6 +20,7 @@ mod number {
     pub(super) const NEW_CHAIN: u16 = TABLES << 8 | 3;
     pub(super) const NEW_RULE: u16 = TABLES << 8 | 6;
     pub(super) const IPV4: u8 = 2;
+    pub(super) const IPV6: u8 = 10;
     pub(super) const REQUEST: u16 = 1;
     pub(super) const ACK: u16 = 4;
     pub(super) const CREATE: u16 = 0x400;
@@ -35,19 +36,20 @@ const PRIORITY: i32 = -300;
 /// Bytes of a netlink header.
 const HEADER: usize = 16;
 
-/// Switches it on.
+/// Switches it on, for IPv6 too where it is wanted.
 ///
 /// # Errors
 /// When the kernel has no nf_tables, or no connection tracking.
-pub fn join_fragments() -> Result<(), Error> {
-    talk().map_err(Error::Defrag)
+pub fn join_fragments(six: bool) -> Result<(), Error> {
+    talk(number::IPV4).map_err(Error::Defrag)?;
+    if six { talk(number::IPV6).map_err(Error::Defrag) } else { Ok(()) }
 }
 
-fn talk() -> io::Result<()> {
+fn talk(family: u8) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&batch(), 0)?;
+    socket.send(&batch(family), 0)?;
     // Each of the three is acknowledged; whatever is refused answers for all.
     let mut acknowledged = 0;
     while acknowledged < 3 {
@@ -81,7 +83,7 @@ fn header(answer: &[u8]) -> Option<(usize, u16)> {
 }
 
 /// All of it is done, or nothing.
-fn batch() -> Vec<u8> {
+fn batch(family: u8) -> Vec<u8> {
     let table = attribute(1, TABLE);
     let hook = [attribute(1, &0u32.to_be_bytes()), attribute(2, &PRIORITY.to_be_bytes())].concat();
     let chain = [
@@ -104,9 +106,9 @@ fn batch() -> Vec<u8> {
     let new = number::CREATE | number::ACK;
     [
         message(number::BATCH_BEGIN, 0, 0, number::TABLES, &[]),
-        message(number::NEW_TABLE, new, number::IPV4, 0, &table),
-        message(number::NEW_CHAIN, new, number::IPV4, 0, &chain.concat()),
-        message(number::NEW_RULE, new | number::APPEND, number::IPV4, 0, &rule.concat()),
+        message(number::NEW_TABLE, new, family, 0, &table),
+        message(number::NEW_CHAIN, new, family, 0, &chain.concat()),
+        message(number::NEW_RULE, new | number::APPEND, family, 0, &rule.concat()),
         message(number::BATCH_END, 0, 0, number::TABLES, &[]),
     ]
     .concat()
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_message_says_how_long_it_is() {
-        let batch = batch();
+        let batch = batch(number::IPV6);
         let (mut rest, mut kinds) = (batch.as_slice(), Vec::new());
         while let Some((length, kind)) = header(rest) {
             kinds.push(kind);

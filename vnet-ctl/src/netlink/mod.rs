@@ -7,6 +7,7 @@ mod route;
 mod sorter;
 
 pub use defrag::join_fragments;
+pub use sorter::FAR;
 
 use rtnetlink::Handle;
 use thiserror::Error;

@@ -143,11 +143,48 @@ pub fn settle(seconds: u32) -> io::Result<()> {
     ] {
         fs::write(Path::new("/proc/sys/net/ipv4").join(name), value)?;
     }
-    // Where there is no IPv6, there is nothing to keep quiet.
-    let _ = fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
-    let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     Ok(())
 }
+
+/// Whether this kernel has IPv6.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    Path::new(IPV6).exists()
+}
+
+/// The same as [`settle`] for IPv6, where there is any. To be called where fragments are joined, and
+/// there is no device yet: it forwards, and has no address and nothing to say.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn settle6(seconds: u32) -> io::Result<()> {
+    if !has_ipv6() {
+        return Ok(());
+    }
+    let seconds = seconds.to_string();
+    for (name, value) in [
+        ("netfilter/nf_conntrack_frag6_timeout", seconds.as_str()),
+        ("netfilter/nf_conntrack_frag6_high_thresh", MEMORY),
+        ("ipv6/conf/all/disable_ipv6", "0"),
+        ("ipv6/conf/default/disable_ipv6", "0"),
+        // With an address it would tell that fragments did not come in time.
+        ("ipv6/conf/lo/disable_ipv6", "1"),
+        ("ipv6/conf/default/addr_gen_mode", "1"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/all/forwarding", "1"),
+    ] {
+        fs::write(Path::new("/proc/sys/net").join(name), value)?;
+    }
+    Ok(())
+}
+
+/// Keeps the far end, which is not up yet, from joining groups as routers do: it would say so.
+pub fn settle_far(device: &str) {
+    // Where there is no IPv6, there is nothing to keep quiet.
+    let _ = fs::write(format!("{IPV6}/conf/{device}/forwarding"), "0");
+}
+
+const IPV6: &str = "/proc/sys/net/ipv6";
 
 /// Bytes that fragments may take while they wait: the kernel's own default.
 const MEMORY: &str = "4194304";

@@ -54,7 +54,10 @@ pub(super) async fn remove(
 pub(crate) fn impossible() -> Option<String> {
     static TRIED: OnceLock<Option<String>> = OnceLock::new();
     let tried = TRIED.get_or_init(|| {
-        let tried = sorter::try_out(|| netlink::join_fragments().map_err(io::Error::other));
+        let tried = sorter::try_out(|| {
+            join_fragments().map_err(io::Error::other)?;
+            sorter::settle6(1)
+        });
         tried.err().map(|error| error.to_string())
     });
     tried.clone()
@@ -64,15 +67,22 @@ pub(crate) fn impossible() -> Option<String> {
 fn prepare(netns: &File, seconds: u32) -> Result<(), Error> {
     sorter::inside(netns.as_fd(), || {
         sorter::settle(seconds).map_err(failed("set up the sorter"))?;
-        Ok(netlink::join_fragments()?)
+        join_fragments()?;
+        // What IPv6 is told about fragments is there when they are joined.
+        sorter::settle6(seconds).map_err(failed("set up the sorter for IPv6"))
     })
+}
+
+fn join_fragments() -> Result<(), netlink::Error> {
+    netlink::join_fragments(sorter::has_ipv6())
 }
 
 fn turn_back(netns: &File) -> Result<(), Error> {
     sorter::inside(netns.as_fd(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed("start what talks to the sorter"))?;
-        Ok(runtime.block_on(async { Netlink::open()?.turn_back().await })?)
+        sorter::settle_far(netlink::FAR);
+        Ok(runtime.block_on(async { Netlink::open()?.turn_back(sorter::has_ipv6()).await })?)
     })
 }
 

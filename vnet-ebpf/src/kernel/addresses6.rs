@@ -13,13 +13,13 @@ use core::{
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{Array, HashMap, LruHashMap, Queue},
+    btf_maps::{Array, HashMap, Queue},
     helpers::{bpf_map_pop_elem, bpf_map_push_elem},
     macros::btf_map,
 };
 use vnet_common::{
     Ipv4, Ipv6,
-    nat66::{ADDRESSES6, Address6, Datagram6, FragmentKey6, Fresh6, Handle, Standing, Uplink6},
+    nat66::{ADDRESSES6, Address6, Fresh6, Handle, Standing, Uplink6},
 };
 
 use super::{atomic::Atomic32, maps::NO_PREALLOC};
@@ -37,8 +37,6 @@ static HANDLES: HashMap<Ipv6, Standing, PLACES, NO_PREALLOC> = HashMap::new();
 static SPARE: Queue<u32, PLACES> = Queue::new();
 #[btf_map(name = "fresh6")]
 static FRESH: Array<Fresh6, 1> = Array::new();
-#[btf_map(name = "fragments6")]
-static FRAGMENTS: LruHashMap<FragmentKey6, Datagram6, 4096> = LruHashMap::new();
 
 /// The uplink with this index, if IPv6 is masqueraded there.
 #[inline(always)]
@@ -232,19 +230,4 @@ extern "C" fn vnet_release6(handle: u32) -> u32 {
         place.retire(number);
     }
     0
-}
-
-/// What is noted of a datagram in fragments.
-#[inline(always)]
-#[must_use]
-pub fn datagram(key: &FragmentKey6) -> Option<&'static Datagram6> {
-    // SAFETY: as in `fragments::find`.
-    unsafe { FRAGMENTS.get(key) }
-}
-
-/// Notes a datagram in fragments.
-#[inline(always)]
-#[must_use]
-pub fn note(key: &FragmentKey6, datagram: &Datagram6) -> bool {
-    FRAGMENTS.insert(key, datagram, 0).is_ok()
 }

@@ -22,6 +22,7 @@ pub mod fib;
 pub mod flows;
 pub mod forwards;
 pub mod fragments;
+pub mod fragments6;
 pub mod frame;
 pub mod hosts;
 pub mod maps;

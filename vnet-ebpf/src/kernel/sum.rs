@@ -31,8 +31,15 @@ pub struct Sum {
 #[inline(always)]
 #[must_use]
 pub fn adds_up(frame: &mut Frame, start: u32, end: u32) -> bool {
+    adds_up_with(frame, 0, start, end)
+}
+
+/// Whether they do with what else their checksum covers, which adds up to `before`.
+#[inline(always)]
+#[must_use]
+pub fn adds_up_with(frame: &mut Frame, before: u32, start: u32, end: u32) -> bool {
     let Some(desk) = desk() else { return false };
-    (desk.sum.next, desk.sum.end, desk.sum.sum, desk.sum.failed) = (start, end, 0, 0);
+    (desk.sum.next, desk.sum.end, desk.sum.sum, desk.sum.failed) = (start, end, before, 0);
     repeat(CHUNKS, add, frame);
     let sum = desk.sum.sum;
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -36,8 +36,7 @@ pub(super) const LIST: &[Requirement] = &[
         "nat66_fragments",
         "NAT66: datagrams in fragments pass, in order and out of order.",
         nat66_fragments,
-    )
-    .pending("IPv6 fragments that come before their first are dropped"),
+    ),
     Requirement::new(
         (Must, "RFC 6296 section 3.1"),
         "rfc6296_3_1_checksum_neutral",
