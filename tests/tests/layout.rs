@@ -11,7 +11,7 @@ use vnet_common::expire::Ticket;
 use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
 use vnet_common::host::Host;
-use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Standing, Uplink6};
+use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Own6, Standing, Uplink6};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::prefix6::Prefix6;
@@ -163,7 +163,8 @@ fn datagram6() -> Record {
 fn six() -> [Row; 6] {
     let key = || Some(record!(FragmentKey6 { saddr, daddr, id }));
     [
-        ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked })),
+        ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked, gone, checked })),
+        ("own6", None, record!(Own6 { link })),
         ("addresses6", None, record!(Address6 { addr, uses, generation })),
         ("handles6", None, record!(Standing { handle })),
         ("fresh6", None, record!(Fresh6 { used })),
@@ -231,7 +232,7 @@ fn the_kernel_and_rust_agree_on_every_record() {
         assert_eq!(found.1, Some(value), "values of {name}");
         if key.is_some() {
             assert_eq!(found.0, key, "keys of {name}");
-        } else if !["sources", "exclusions", "prefixes6", "handles6"].contains(&name) {
+        } else if !["sources", "exclusions", "prefixes6", "handles6", "own6"].contains(&name) {
             let size = found.0.map(|key| (key.size, key.fields.len()));
             assert_eq!(size, Some((4, 0)), "keys of {name} are plain numbers");
         }

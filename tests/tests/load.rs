@@ -46,6 +46,7 @@ const MAPS: [(&str, &str); 32] = [
     ("hosts", "flows"),
     ("prefixes6", "adjustment"),
     ("uplinks6", "handle"),
+    ("own6", "link"),
     ("addresses6", "generation"),
     ("handles6", "handle"),
     ("fresh6", "used"),

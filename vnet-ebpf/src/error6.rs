@@ -8,10 +8,10 @@ use vnet_common::{
 
 use crate::{
     kernel::{
-        addresses6,
         desk::{Desk, desk},
         flows::Entry,
         frame::{Frame, Skb},
+        uplinks6,
     },
     nat66::{handle, inside, is_still, unique_local, write},
     packet6::{self, DESTINATION, Packet6, SOURCE, Words},
@@ -27,7 +27,7 @@ use crate::{
 pub extern "C" fn vnet_error66(skb: Skb, direction: u32) -> u32 {
     let mut frame = Frame::new(skb);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let Some(uplink) = uplinks6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
     let done = if direction == Direction::Out as u32 {
         error_out(&mut frame, desk, uplink)
     } else {
@@ -81,7 +81,7 @@ fn error_in(frame: &mut Frame, desk: &mut Desk, uplink: &Uplink6) -> Result<Reas
 
 /// The entry of what answers the quoted packet.
 #[inline(always)]
-fn find(
+pub(crate) fn find(
     quoted: &Packet6,
     (sport, dport): (u16, u16),
     own: &Words,

@@ -36,7 +36,7 @@ use crate::{
 
 /// What of the mark says that it is ours; the rest is the number of the sender's outside address.
 /// (`skb->tc_index`: the mark that firewalls see belongs to the user.)
-const MARK: u16 = 0x5600;
+pub(crate) const MARK: u16 = 0x5600;
 /// The same on what comes back from where a forward leads, which need not have a mapping: the rest is
 /// the number of the receiver's outside address.
 const MARK_FORWARD: u16 = 0x5700;

@@ -20,6 +20,7 @@ pub mod forward;
 pub mod fragment;
 pub mod fragment6;
 pub mod hairpin;
+pub mod hairpin6;
 pub mod host;
 pub mod inbound;
 pub mod kernel;

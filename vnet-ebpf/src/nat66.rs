@@ -19,6 +19,7 @@ use crate::{
         desk::{Desk, desk},
         flows::Entry,
         frame::{Frame, Skb},
+        uplinks6,
     },
     open, open6,
     packet::{self, Bytes as _, Kind, Packet, Part},
@@ -29,7 +30,13 @@ use crate::{
 };
 
 /// Not an end: there is something to decide.
-const GOES_ON: u32 = 0xfc;
+pub(crate) const GOES_ON: u32 = 0xfc;
+
+/// Beside the directions in which a packet crosses an uplink: it comes in by another device, to the
+/// address of one.
+pub(crate) const FROM_INSIDE: u32 = 2;
+/// It leaves by another device.
+pub(crate) const TO_INSIDE: u32 = 3;
 
 /// Decides about an IPv6 packet on its way out that no prefix translates; it is on the desk.
 #[inline(always)]
@@ -57,7 +64,7 @@ fn decide(frame: &Frame, direction: Direction) -> u32 {
 #[inline(always)]
 pub fn is_from_inside(frame: &Frame) -> bool {
     let routable = desk().is_some_and(|desk| !stays(&desk.six.saddr));
-    routable && frame.arrived_on() != 0 && addresses6::uplink(frame.device()).is_some()
+    routable && frame.arrived_on() != 0 && uplinks6::uplink(frame.device()).is_some()
 }
 
 #[inline(always)]
@@ -129,13 +136,25 @@ fn opened(frame: &Frame, admitted: u32, direction: Direction) -> u32 {
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vnet_read66(skb: Skb, direction: u32) -> u32 {
+pub(crate) extern "C" fn vnet_read66(skb: Skb, direction: u32) -> u32 {
     let frame = Frame::new(skb);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
-    desk.own6 = words(&uplink.addr);
+    let uplink = match direction {
+        TO_INSIDE => None,
+        FROM_INSIDE => uplinks6::owner(&desk.six.daddr).map(|(_, uplink)| uplink),
+        _ => uplinks6::uplink(frame.device()),
+    };
+    if let Some(uplink) = uplink {
+        desk.own6 = words(&uplink.addr);
+    } else if direction != TO_INSIDE {
+        return Reason::Ipv6 as u32;
+    }
     let may = if direction == Direction::Out as u32 {
         may_leave(&frame, &desk.six, &desk.own6)
+    } else if direction == TO_INSIDE {
+        Ok(())
+    } else if direction == FROM_INSIDE {
+        may_enter(&frame, &desk.six)
     } else if same(&desk.six.daddr, &desk.own6) {
         Ok(())
     } else {
@@ -144,9 +163,19 @@ extern "C" fn vnet_read66(skb: Skb, direction: u32) -> u32 {
     (desk.packet, desk.moved) = (Packet::UNKNOWN, 0);
     match may.and_then(|()| facts(&frame, &desk.six, &mut desk.packet)) {
         Ok(()) => GOES_ON,
+        Err(_) if direction == FROM_INSIDE => Reason::Inside as u32,
+        Err(_) if direction == TO_INSIDE => Reason::HairpinLost as u32,
         Err(Reason::Malformed) if direction != Direction::Out as u32 => Reason::MalformedIn as u32,
         Err(reason) => reason as u32,
     }
+}
+
+/// Whether it may be for an inside host: by the parent of a macvlan comes what is for its children,
+/// too, and what is in fragments the kernel puts together for this host.
+#[inline(always)]
+fn may_enter(frame: &Frame, packet: &Packet6) -> Result<(), Reason> {
+    let may = frame.is_for_this_host() && !stays(&packet.saddr) && packet.fragment == 0;
+    if may { Ok(()) } else { Err(Reason::Inside) }
 }
 
 /// Whether it is to be translated on its way out; if not, its end.
@@ -227,7 +256,7 @@ fn transport(frame: &Frame, number: u8, packet: &mut Packet) -> Option<()> {
 extern "C" fn vnet_known66(skb: Skb, direction: u32) -> u32 {
     let mut frame = Frame::new(skb);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let Some(uplink) = uplinks6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
     put_handles(desk, uplink);
     let direction = if direction == Direction::In as u32 { Direction::In } else { Direction::Out };
     let Some(entry) = flow::known(&desk.packet, direction, frame.device()) else {
@@ -267,7 +296,7 @@ extern "C" fn vnet_end66() -> u32 {
 
 /// Gives the packet on the desk its tuple of handles; 0 where there is none.
 #[inline(always)]
-fn put_handles(desk: &mut Desk, uplink: &Uplink6) {
+pub(crate) fn put_handles(desk: &mut Desk, uplink: &Uplink6) {
     desk.packet.key.saddr = handle(&desk.six.saddr, &desk.own6, uplink).unwrap_or_default();
     desk.packet.key.daddr = handle(&desk.six.daddr, &desk.own6, uplink).unwrap_or_default();
 }

@@ -15,6 +15,7 @@ use crate::{
         frame::{Frame, Skb},
         maps,
         socket::{self, Socket},
+        uplinks6,
     },
     open,
     opening::Opening,
@@ -30,7 +31,7 @@ use crate::{
 pub extern "C" fn vnet_admit66(skb: Skb) -> u32 {
     let frame = Frame::new(skb);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let Some(uplink) = uplinks6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
     let number = uplink.outside as u8;
     let by_host = same(&desk.six.saddr, &desk.own6);
     let opens = if by_host {
@@ -61,7 +62,7 @@ pub extern "C" fn vnet_admit66(skb: Skb) -> u32 {
 }
 
 #[inline(always)]
-fn opening(key: FlowKey, uplink: &Uplink6, frame: &Frame, state: State) -> Opening {
+pub(crate) fn opening(key: FlowKey, uplink: &Uplink6, frame: &Frame, state: State) -> Opening {
     Opening {
         key,
         daddr: key.daddr,
@@ -83,9 +84,9 @@ fn opening(key: FlowKey, uplink: &Uplink6, frame: &Frame, state: State) -> Openi
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vnet_unadmit66() -> u32 {
-    let Some(key) = desk().map(|desk| desk.opening.key) else { return 0 };
-    addresses6::release(key.saddr);
-    addresses6::release(key.daddr);
+    let Some(opening) = desk().map(|desk| desk.opening) else { return 0 };
+    addresses6::release(opening.key.saddr);
+    addresses6::release(opening.daddr);
     0
 }
 
@@ -97,7 +98,7 @@ pub extern "C" fn vnet_unadmit66() -> u32 {
 pub extern "C" fn vnet_invite66(skb: Skb) -> u32 {
     let frame = Frame::new(skb);
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let Some(uplink) = addresses6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
+    let Some(uplink) = uplinks6::uplink(frame.device()) else { return Reason::Ipv6 as u32 };
     let (number, key) = (uplink.outside as u8, desk.packet.key);
     let ported = matches!(desk.packet.kind, Kind::Tcp | Kind::Udp);
     if !ported || !policy::held_inside(number, key.proto, key.dport) {

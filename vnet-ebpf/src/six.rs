@@ -3,7 +3,7 @@
 use vnet_common::{account::Reason, flow::Direction, policy::role};
 
 use crate::{
-    account,
+    account, hairpin6,
     kernel::{
         self,
         desk::desk,
@@ -33,7 +33,7 @@ pub extern "C" fn vnet_six_out(skb: Skb) -> i32 {
         end if end == Reason::Ipv6 as u32 && nat66::is_from_inside(frame) => {
             Reason::IcmpType as u32
         }
-        READ => Reason::Ipv6 as u32,
+        READ => hairpin6::outward(frame),
         end => end,
     };
     finish(frame, Direction::Out, code)
@@ -51,7 +51,10 @@ pub extern "C" fn vnet_six_in(skb: Skb) -> i32 {
             code if code == Reason::Ipv6 as u32 => nat66::inward(frame),
             code => code,
         },
-        READ => vnet_npt_hairpin(frame.skb()),
+        READ => match vnet_npt_hairpin(frame.skb()) {
+            code if code == Reason::Ipv6 as u32 => hairpin6::inward(frame),
+            code => code,
+        },
         end if end == Reason::Malformed as u32 => Reason::MalformedIn as u32,
         end => end,
     };

@@ -172,7 +172,7 @@ pub fn end(key: &FlowKey, entry: Entry) {
         }
         // Last: all that is above knows the flow's addresses by their handles.
         addresses6::release(key.saddr);
-        addresses6::release(key.daddr);
+        addresses6::release(target.daddr);
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use vnet_common::account::Reason;
-use vnet_common::nat66::{Handle, Uplink6};
+use vnet_common::nat66::{Handle, Own6, Uplink6};
 use vnet_common::policy::{Config, config_flag};
 use vnet_common::prefix6::Prefix6;
 
@@ -40,8 +40,14 @@ impl Datapath {
         let config: Config = self.array("config").get(&0, 0).expect("config has an entry");
         let outside = config.addresses - 1;
         let handle = Handle::outside(change, outside).addr();
-        let uplink = Uplink6 { addr: address.octets(), handle, outside, asked: 0 };
+        let addr = address.octets();
+        let uplink = Uplink6 { addr, handle, outside, ..Uplink6::default() };
         let index = self.uplink.index;
+        for key in uplink.keys() {
+            self.hash::<[u8; 16], Own6>("own6")
+                .insert(key, Own6 { link: index }, 0)
+                .expect("own6 has room");
+        }
         self.hash("uplinks6").insert(index, uplink, 0).expect("uplinks6 has room");
         let config = Config { flags: config.flags | config_flag::IPV6, ..config };
         self.array("config").set(0, config, 0).expect("config has an entry");

@@ -146,6 +146,7 @@ tests! {
     nat66_endpoint_independent_mapping
     nat66_errors_and_extension_headers
     nat66_fragments
+    nat66_hairpin_external_source
     rfc6296_3_1_checksum_neutral
     rfc6296_3_2_both_directions_without_state
     rfc6296_3_errors

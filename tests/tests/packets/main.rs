@@ -18,6 +18,7 @@ mod filtering;
 mod forward;
 mod fragment;
 mod fragment_refused;
+mod hairpin6;
 mod host;
 mod limit;
 mod malformed;

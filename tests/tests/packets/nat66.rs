@@ -21,7 +21,7 @@ const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
 pub(crate) const REMOTE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
 const THIRD: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 3);
 
-fn datapath() -> Datapath {
+pub(crate) fn datapath() -> Datapath {
     let mut datapath = Datapath::new();
     datapath.masquerade6(OWN, 1);
     datapath
@@ -32,7 +32,7 @@ pub(crate) fn question(from: Ipv6Addr, to: Ipv6Addr) -> Packet6 {
 }
 
 #[track_caller]
-fn out(datapath: &Datapath, packet: &Packet6, end: Reason) -> Packet6 {
+pub(crate) fn out(datapath: &Datapath, packet: &Packet6, end: Reason) -> Packet6 {
     let left = datapath.judged6(Hook::Out, &datapath.forwarded(), packet, end);
     if end.verdict() == vnet_common::account::Verdict::Pass {
         assert!(left.is_right(), "{left:?}");

@@ -19,6 +19,7 @@ mod filtering;
 mod forward;
 mod fragment;
 mod hairpin;
+mod hairpin6;
 mod host;
 mod host_error;
 mod inbound;

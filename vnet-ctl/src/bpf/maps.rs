@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use ipnet::{Ipv4Net, Ipv6Net};
 use vnet_common::Ipv6;
-use vnet_common::nat66::Uplink6;
+use vnet_common::nat66::{Own6, Uplink6};
 use vnet_common::policy::{Config, Link, Outside, Source, Sysctl, SysctlName, source};
 use vnet_common::port::PortPool;
 use vnet_common::prefix6::Prefix6;
@@ -236,24 +236,46 @@ impl<'a> Maps<'a> {
     /// When the map cannot be read.
     pub fn uplinks6(&self) -> Result<BTreeMap<u32, Uplink6>, Error> {
         let map = self.hash::<u32, Uplink6>("uplinks6")?;
-        let rows = map.iter().collect::<Result<_, _>>();
+        // When the datapath has last looked at it is its own affair.
+        let row = |(index, uplink)| (index, Uplink6 { checked: 0, ..uplink });
+        let rows = map.iter().map(|found| found.map(row)).collect::<Result<_, _>>();
         rows.map_err(|source| Error::map("read", "uplinks6", source))
     }
 
-    /// Writes an entry of `uplinks6`.
+    /// Writes an entry of `uplinks6`, and what leads to it in `own6`.
     ///
     /// # Errors
-    /// When the map is full.
+    /// When a map is full.
     pub fn put_uplink6(&self, index: u32, uplink: &Uplink6) -> Result<(), Error> {
+        self.disown6(index, Some(uplink))?;
+        let mut own = self.hash::<Ipv6, Own6>("own6")?;
+        for key in uplink.keys() {
+            let put = own.insert(key, Own6 { link: index }, 0);
+            put.map_err(|source| Error::map("write", "own6", source))?;
+        }
         let put = self.hash::<u32, Uplink6>("uplinks6")?.insert(index, uplink, 0);
         put.map_err(|source| Error::map("write", "uplinks6", source))
     }
 
-    /// Removes an entry of `uplinks6`.
+    /// Removes what leads to this uplink in `own6`, but for what goes on doing so.
+    fn disown6(&self, index: u32, next: Option<&Uplink6>) -> Result<(), Error> {
+        let kept = next.map(Uplink6::keys).unwrap_or_default();
+        let before = self.uplinks6()?.get(&index).map(Uplink6::keys).unwrap_or_default();
+        let mut own = self.hash::<Ipv6, Own6>("own6")?;
+        for key in before.iter().filter(|key| !kept.contains(key)) {
+            if own.get(key, 0).is_ok_and(|own| own.link == index) {
+                absent_is_fine("own6", own.remove(key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an entry of `uplinks6`, and what leads to it.
     ///
     /// # Errors
-    /// When the map cannot be written.
+    /// When a map cannot be written.
     pub fn drop_uplink6(&self, index: u32) -> Result<(), Error> {
+        self.disown6(index, None)?;
         absent_is_fine("uplinks6", self.hash::<u32, Uplink6>("uplinks6")?.remove(&index))
     }
 

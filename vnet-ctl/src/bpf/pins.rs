@@ -22,6 +22,7 @@ pub(super) const MAPS: [&str; 37] = [
     "exclusions",
     "prefixes6",
     "uplinks6",
+    "own6",
     "addresses6",
     "handles6",
     "spare6",

@@ -79,8 +79,12 @@ fn candidates<'a>(wish: &'a Attach, host: &'a Host) -> impl Iterator<Item = u32>
 }
 
 impl Device {
-    /// Whether inside hosts whose IPv6 prefix is translated come in by it.
+    /// Whether inside hosts whose IPv6 is translated come in by it: whoever they are, where that is done
+    /// by one address.
     fn within6(&self, wish: &Attach) -> bool {
+        if wish.nat66.on {
+            return !self.networks6.is_empty();
+        }
         let insides = || wish.nptv6.iter().map(|pair| pair.inside);
         self.networks6.iter().any(|own| insides().any(|inside| inside.contains(&own.addr())))
     }

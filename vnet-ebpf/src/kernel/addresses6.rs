@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use vnet_common::{
     Ipv4, Ipv6,
-    nat66::{ADDRESSES6, Address6, Fresh6, Handle, Standing, Uplink6},
+    nat66::{ADDRESSES6, Address6, Fresh6, Handle, Standing},
 };
 
 use super::{atomic::Atomic32, maps::NO_PREALLOC};
@@ -27,8 +27,6 @@ use crate::packet6::Words;
 
 const PLACES: usize = ADDRESSES6 as usize;
 
-#[btf_map(name = "uplinks6")]
-static UPLINKS6: HashMap<u32, Uplink6, 64, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "addresses6")]
 static ADDRESSES: Array<Address6, PLACES> = Array::new();
 #[btf_map(name = "handles6")]
@@ -37,14 +35,6 @@ static HANDLES: HashMap<Ipv6, Standing, PLACES, NO_PREALLOC> = HashMap::new();
 static SPARE: Queue<u32, PLACES> = Queue::new();
 #[btf_map(name = "fresh6")]
 static FRESH: Array<Fresh6, 1> = Array::new();
-
-/// The uplink with this index, if IPv6 is masqueraded there.
-#[inline(always)]
-#[must_use]
-pub fn uplink(ifindex: u32) -> Option<&'static Uplink6> {
-    // SAFETY: the control plane replaces entries whole and never edits one in place.
-    unsafe { UPLINKS6.get(ifindex) }
-}
 
 /// A place of `addresses6`.
 struct Place(NonNull<Address6>);

@@ -33,6 +33,7 @@ pub mod socket;
 pub mod sum;
 pub mod tickets;
 pub mod timer;
+pub mod uplinks6;
 
 /// Runs `step` up to `times` times with the number of the turn, until it returns 1. The verifier
 /// walks the step once, however often it runs (`bpf_loop`).

@@ -38,6 +38,13 @@ pub(super) const LIST: &[Requirement] = &[
         nat66_fragments,
     ),
     Requirement::new(
+        (Must, "RFC 4787 REQ-9"),
+        "nat66_hairpin_external_source",
+        "NAT66: an inside host reaches another by the uplink's address, which sees the other's \
+         outside address and port.",
+        nat66_hairpin,
+    ),
+    Requirement::new(
         (Must, "RFC 6296 section 3.1"),
         "rfc6296_3_1_checksum_neutral",
         "NPTv6: the prefix is translated and a word of the address balances the checksum, so that \
@@ -187,6 +194,17 @@ fn nat66_fragments(translator: Translator) -> Seen {
         ensure(sources == [ROUTER6, ROUTER6], format!("{} of 2 fragments left", sources.len()))?;
     }
     Ok(())
+}
+
+fn nat66_hairpin(translator: Translator) -> Seen {
+    let field = field(translator, masquerade())?;
+    let ask = |from| out(&field, &Packet6::udp((from, 4000), (S6, 5000), b"question"));
+    let (a, b) = (ask(A6)?.ports().0, ask(B6)?.ports().0);
+    let sent = Packet6::udp((A6, 4000), (ROUTER6, b), b"neighbour");
+    let Some(heard) = carry(&field.a, &field.b, &sent) else { return fails("it did not arrive") };
+    ensure(heard.is_right(), "it arrived with a wrong checksum")?;
+    let right = (heard.source, heard.ports().0, heard.destination) == (ROUTER6, a, B6);
+    ensure(right, format!("it came from {} port {}", heard.source, heard.ports().0))
 }
 
 fn by_prefix() -> Wish {
