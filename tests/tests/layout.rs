@@ -160,7 +160,7 @@ fn datagram6() -> Record {
     datagram
 }
 
-fn six() -> [Row; 6] {
+fn six() -> [Row; 7] {
     let key = || Some(record!(FragmentKey6 { saddr, daddr, id }));
     [
         ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked, gone, checked })),

@@ -30,7 +30,7 @@ const BUDGETS: [(&str, u32, u32); 11] = [
 
 /// Every map with records of ours, and a field that must be found by name in its values. The queues
 /// `tickets`, `embryonic` and `spare6` are missing: the kernel takes no type information for maps without keys.
-const MAPS: [(&str, &str); 32] = [
+const MAPS: [(&str, &str); 33] = [
     ("config", "port_min"),
     ("links", "addr"),
     ("outsides", "addr"),
