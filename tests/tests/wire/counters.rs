@@ -1,5 +1,8 @@
 //! What is counted is what was said, and nothing else.
 
+use std::thread;
+use std::time::Duration;
+
 use vnet_tests::counters::Counters;
 use vnet_tests::lab::{self, Lab, UPLINK};
 use vnet_tests::link::Port;
@@ -14,6 +17,16 @@ fn quiet() -> Scene {
     let scene = Scene::of(Lab::plan().server_addresses(2), &[]);
     scene.lab.fix_neighbours();
     scene
+}
+
+#[test]
+fn where_nobody_speaks_nothing_is_counted() {
+    let scene = quiet();
+    let before = Counters::of(&scene.lab);
+    // As long as IPv6 takes to tell, and tell again, of groups it listens to (RFC 3810 section 9.11).
+    thread::sleep(Duration::from_secs(3));
+    Counters::of(&scene.lab).assert_moved(&before, &[]);
+    assert_eq!(scene.end(), 0);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Has the kernel join fragments in this network namespace: connection tracking needs them whole, so
 //! a rule that reads a packet's state is enough. No connection is tracked: the rule before says so.
+//! And what the namespace itself would say (groups it listens to, fragments that did not come) ends
+//! there: nobody has sent it anything.
 //!
 //! The messages are those of nf_tables (linux/netfilter/nf_tables.h), written by hand: there are
-//! three, and they never change.
+//! few, and they never change.
 
 use std::io;
 
@@ -31,8 +33,19 @@ mod number {
 
 const TABLE: &[u8] = b"vnet\0";
 const CHAIN: &[u8] = b"sort\0";
+/// The chain of what comes from nobody but the namespace itself.
+const MUTE: &[u8] = b"mute\0";
 /// After fragments are joined, before connections are tracked (`NF_IP_PRI_RAW`).
 const PRIORITY: i32 = -300;
+/// Where packets come in (`NF_INET_PRE_ROUTING`).
+const COMING_IN: u32 = 0;
+/// Where the namespace's own go out (`NF_INET_LOCAL_OUT`).
+const OWN: u32 = 3;
+/// What becomes of packets that no rule knows (`NF_DROP`, `NF_ACCEPT`).
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+/// Messages of a batch that are acknowledged.
+const ACKNOWLEDGED: usize = 4;
 /// Bytes of a netlink header.
 const HEADER: usize = 16;
 
@@ -50,9 +63,9 @@ fn talk(family: u8) -> io::Result<()> {
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&batch(family), 0)?;
-    // Each of the three is acknowledged; whatever is refused answers for all.
+    // Whatever is refused answers for all.
     let mut acknowledged = 0;
-    while acknowledged < 3 {
+    while acknowledged < ACKNOWLEDGED {
         let (answer, _) = socket.recv_from_full()?;
         acknowledged += read(&answer)?;
     }
@@ -85,13 +98,6 @@ fn header(answer: &[u8]) -> Option<(usize, u16)> {
 /// All of it is done, or nothing.
 fn batch(family: u8) -> Vec<u8> {
     let table = attribute(1, TABLE);
-    let hook = [attribute(1, &0u32.to_be_bytes()), attribute(2, &PRIORITY.to_be_bytes())].concat();
-    let chain = [
-        attribute(1, TABLE),
-        attribute(3, CHAIN),
-        attribute(4 | number::NESTED, &hook),
-        attribute(7, b"filter\0"),
-    ];
     let state = [attribute(1, &1u32.to_be_bytes()), attribute(2, &0u32.to_be_bytes())].concat();
     let read = [attribute(1, b"ct\0"), attribute(2 | number::NESTED, &state)].concat();
     let expressions = [
@@ -107,9 +113,23 @@ fn batch(family: u8) -> Vec<u8> {
     [
         message(number::BATCH_BEGIN, 0, 0, number::TABLES, &[]),
         message(number::NEW_TABLE, new, family, 0, &table),
-        message(number::NEW_CHAIN, new, family, 0, &chain.concat()),
+        message(number::NEW_CHAIN, new, family, 0, &chain(CHAIN, COMING_IN, ACCEPT)),
+        message(number::NEW_CHAIN, new, family, 0, &chain(MUTE, OWN, DROP)),
         message(number::NEW_RULE, new | number::APPEND, family, 0, &rule.concat()),
         message(number::BATCH_END, 0, 0, number::TABLES, &[]),
+    ]
+    .concat()
+}
+
+/// A chain of filters at a hook, and what becomes of what passes its rules.
+fn chain(name: &[u8], hook: u32, policy: u32) -> Vec<u8> {
+    let at = [attribute(1, &hook.to_be_bytes()), attribute(2, &PRIORITY.to_be_bytes())].concat();
+    [
+        attribute(1, TABLE),
+        attribute(3, name),
+        attribute(4 | number::NESTED, &at),
+        attribute(5, &policy.to_be_bytes()),
+        attribute(7, b"filter\0"),
     ]
     .concat()
 }
@@ -147,7 +167,7 @@ mod tests {
             rest = &rest[length..];
         }
         assert!(rest.is_empty());
-        assert_eq!(kinds, [16, 0xa00, 0xa03, 0xa06, 17]);
+        assert_eq!(kinds, [16, 0xa00, 0xa03, 0xa03, 0xa06, 17]);
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod route;
 mod sorter;
 
 pub use defrag::join_fragments;
-pub use sorter::FAR;
 
 use rtnetlink::Handle;
 use thiserror::Error;

@@ -13,7 +13,7 @@ use super::{Doing as _, Error, Netlink, is_absent};
 /// The longest packet there is fits.
 const MTU: u32 = 65_535;
 /// The device in the sorter's namespace.
-pub const FAR: &str = "sort0";
+const FAR: &str = "sort0";
 /// Whom the sorter sends everything to. Nobody has this address (RFC 7600), nor need anybody.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// The same for IPv6: a neighbour that is not asked for.

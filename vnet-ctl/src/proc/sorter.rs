@@ -178,12 +178,6 @@ pub fn settle6(seconds: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the far end, which is not up yet, from joining groups as routers do: it would say so.
-pub fn settle_far(device: &str) {
-    // Where there is no IPv6, there is nothing to keep quiet.
-    let _ = fs::write(format!("{IPV6}/conf/{device}/forwarding"), "0");
-}
-
 const IPV6: &str = "/proc/sys/net/ipv6";
 
 /// Bytes that fragments may take while they wait: the kernel's own default.

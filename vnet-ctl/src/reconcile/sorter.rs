@@ -81,7 +81,6 @@ fn turn_back(netns: &File) -> Result<(), Error> {
     sorter::inside(netns.as_fd(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed("start what talks to the sorter"))?;
-        sorter::settle_far(netlink::FAR);
         Ok(runtime.block_on(async { Netlink::open()?.turn_back(sorter::has_ipv6()).await })?)
     })
 }
