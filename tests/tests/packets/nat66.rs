@@ -1,6 +1,7 @@
 //! IPv6 behind one address (NAT66): ports, filtering, errors and their quotes, and that
 //! nothing from inside leaves with its own address.
 
+use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 use vnet_common::account::Reason;
@@ -245,23 +246,47 @@ fn another_outside_address_ends_what_was_made_with_the_one_before() {
     assert_eq!(datapath.flows(), 2, "the former connection is gone");
 }
 
-#[test]
-fn an_address_whose_last_connection_ends_makes_room() {
-    let mut datapath = Datapath::plan().max_flows(1).build();
-    datapath.masquerade6(OWN, 1);
+/// Speaks to one after the other, each of whom takes the room of the one before: nobody answers.
+fn speak(datapath: &mut Datapath, mut told: impl FnMut(&mut Datapath)) {
     for n in 0..20 {
         let remote = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, n);
         let before = datapath.counter(Reason::Evicted).packets;
         let frame = frame6(&question(HOST, remote).bytes());
-        // Nobody answers, so the next one takes its room; not within the same tick of the clock.
+        // Not within the same tick of the clock.
         let mut tries =
             std::iter::repeat_with(|| datapath.run_frame(Hook::Out, &datapath.forwarded(), &frame));
         let leaves = tries.by_ref().take(100_000).any(|verdict| verdict.action == Action::Next);
         assert!(leaves, "there is room in the end");
         assert_eq!(datapath.counter(Reason::Evicted).packets - before, u64::from(n != 0));
+        told(datapath);
     }
+}
+
+#[test]
+fn an_address_whose_last_connection_ends_makes_room() {
+    let mut datapath = Datapath::plan().max_flows(1).build();
+    datapath.masquerade6(OWN, 1);
+    speak(&mut datapath, |_| ());
     let standing = datapath.hash::<[u8; 16], Standing>("handles6").keys().count();
     assert_eq!(standing, 2, "the host and the last it spoke to");
+}
+
+#[test]
+fn a_handle_is_never_that_of_two_addresses() {
+    let mut datapath = Datapath::plan().max_flows(1).build();
+    datapath.masquerade6(OWN, 1);
+    let few = Fresh6 { used: ADDRESSES6 - 4 };
+    datapath.array("fresh6").set(0, few, 0).expect("it has an entry");
+    let mut meant = HashMap::new();
+    speak(&mut datapath, |datapath| {
+        let standing = datapath.hash::<[u8; 16], Standing>("handles6");
+        for entry in standing.iter() {
+            let (addr, standing) = entry.expect("the map can be read");
+            let before = meant.insert(standing.handle, addr);
+            assert!(before.is_none_or(|before| before == addr), "{before:?} was {addr:?}");
+        }
+    });
+    assert!(meant.len() > 20, "places are taken again: {}", meant.len());
 }
 
 #[test]
