@@ -163,7 +163,7 @@ fn datagram6() -> Record {
 fn six() -> [Row; 7] {
     let key = || Some(record!(FragmentKey6 { saddr, daddr, id }));
     [
-        ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked, gone, checked })),
+        ("uplinks6", None, record!(Uplink6 { addr, handle, outside, asked })),
         ("own6", None, record!(Own6 { link })),
         ("addresses6", None, record!(Address6 { addr, uses, generation })),
         ("handles6", None, record!(Standing { handle })),

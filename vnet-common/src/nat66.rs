@@ -21,12 +21,8 @@ pub struct Uplink6 {
     pub outside: u32,
     /// 1 when this address and no other was asked for.
     pub asked: u32,
-    /// 1 while the device does not have it, and no other one in its place.
-    pub gone: u32,
-    /// Tick of the clock at which the kernel was last asked about it.
-    pub checked: u32,
 }
-record!(Uplink6, 36);
+record!(Uplink6, 28);
 
 /// Which uplink masquerades by an address: the value of `own6`, keyed by the address, and by the
 /// number of its pools in the place of one (::number).
@@ -141,19 +137,11 @@ pub struct Handle(u32);
 const GENERATIONS: u32 = 1 << 11;
 
 impl Handle {
-    /// That of an uplink's outside address. `change` tells it from one the uplink had before: its last
-    /// eight bits are counted by the datapath ([`Self::next`]), those before by who configures it.
+    /// That of an uplink's outside address. `change` tells it from one the uplink had before.
     #[inline(always)]
     #[must_use]
     pub const fn outside(change: u32, number: u32) -> Self {
         Self(0xf000_0000 | (change & 0x7_ffff) << 8 | number & 0xff)
-    }
-
-    /// That of the outside address which the datapath puts in the place of this one.
-    #[inline(always)]
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 & !0xff00 | (self.0 + 0x100) & 0xff00)
     }
 
     /// That of an address in this place of `addresses6`, in its present generation.

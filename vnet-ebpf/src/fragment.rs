@@ -158,9 +158,7 @@ extern "C" fn vnet_fragment_first(skb: Skb, direction: u32, code: u32) -> u32 {
         reason: code as u8,
         ..Datagram::default()
     };
-    if frame.is_back() {
-        keep(&key(packet), &mut datagram);
-    }
+    keep(&key(packet), &mut datagram);
     if !open::is_open(code) && !is_translation(code) {
         fragments::note_stray(&key(packet), &datagram);
         return code;
@@ -171,7 +169,8 @@ extern "C" fn vnet_fragment_first(skb: Skb, direction: u32, code: u32) -> u32 {
     }
 }
 
-/// Those that come back from the sorter after this one need what was noted when they went there.
+/// Those that come back from the sorter after this one, which may have come twice, need what was noted
+/// when they went there.
 #[inline(always)]
 fn keep(key: &FragmentKey, datagram: &mut Datagram) {
     if let Some(before) = fragments::find(key) {

@@ -124,22 +124,29 @@ pub fn decide(frame: &Frame) -> u32 {
     begin(frame, number)
 }
 
-/// Opens the connection to an inside host that the packet on the desk asks for, or says why not.
+/// The state of the connection that this packet begins, if one inside host may begin one to another
+/// with it.
 #[inline(always)]
-fn begin(frame: &Frame, number: u8) -> u32 {
-    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
-    let packet = &desk.packet;
-    let state = match packet.kind {
-        Kind::Tcp if packet.segment.opens() => State::SynSent,
-        Kind::Udp => State::Unreplied,
+pub(crate) fn begins(packet: &Packet) -> Option<State> {
+    match packet.kind {
+        Kind::Tcp if packet.segment.opens() => Some(State::SynSent),
+        Kind::Udp => Some(State::Unreplied),
         Kind::Tcp
         | Kind::Query
         | Kind::Reply
         | Kind::Error
         | Kind::OtherIcmp
         | Kind::Fragment
-        | Kind::Other => return Reason::Inside as u32,
-    };
+        | Kind::Other => None,
+    }
+}
+
+/// Opens the connection to an inside host that the packet on the desk asks for, or says why not.
+#[inline(always)]
+fn begin(frame: &Frame, number: u8) -> u32 {
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let packet = &desk.packet;
+    let Some(state) = begins(packet) else { return Reason::Inside as u32 };
     let (daddr, dport, flags) = match forward::target(frame, packet) {
         Ok(Some(way)) => (way.addr, way.port, flag::HAIRPIN | flag::FORWARD),
         Err(reason) => return reason as u32,

@@ -8,13 +8,12 @@ use vnet_common::{
     account::Reason,
     flow::{Direction, FlowKey, flag, proto},
     nat66::Uplink6,
-    tcp::State,
     translate::Endpoint,
 };
 
 use crate::{
     error6, flow,
-    hairpin::MARK,
+    hairpin::{self, MARK},
     inbound,
     kernel::{
         addresses6,
@@ -121,17 +120,7 @@ extern "C" fn vnet_meet66(skb: Skb) -> u32 {
     let (Some((link, uplink)), Some(config)) = (uplinks6::owner(&desk.own6), maps::config()) else {
         return Reason::Inside as u32;
     };
-    let state = match desk.packet.kind {
-        Kind::Tcp if desk.packet.segment.opens() => State::SynSent,
-        Kind::Udp => State::Unreplied,
-        Kind::Tcp
-        | Kind::Query
-        | Kind::Reply
-        | Kind::Error
-        | Kind::OtherIcmp
-        | Kind::Fragment
-        | Kind::Other => return Reason::Inside as u32,
-    };
+    let Some(state) = hairpin::begins(&desk.packet) else { return Reason::Inside as u32 };
     let (number, key) = (uplink.outside as u8, desk.packet.key);
     if !policy::held_inside(number, key.proto, key.dport)
         || socket::receiver(&frame, &key) != Socket::None
@@ -183,6 +172,9 @@ fn error(frame: &mut Frame, desk: &mut Desk) -> Result<Reason, Reason> {
     let quoted = &desk.quoted;
     let found = error6::find(quoted, (sport, dport), &desk.own6, uplink);
     let entry = found.filter(Entry::hairpin).ok_or(Reason::Inside)?;
+    if !quote6::sound(frame, error, &desk.six) {
+        return Err(Reason::IcmpChecksum);
+    }
     let target = entry.target();
     inside(target.daddr, uplink, &desk.own6, &mut desk.new6)?;
     quote6::rewrite(frame, error, quoted, End::Source, &desk.new6, (sport, target.dport))?;

@@ -41,7 +41,7 @@ impl Datapath {
         let outside = config.addresses - 1;
         let handle = Handle::outside(change, outside).addr();
         let addr = address.octets();
-        let uplink = Uplink6 { addr, handle, outside, ..Uplink6::default() };
+        let uplink = Uplink6 { addr, handle, outside, asked: 0 };
         let index = self.uplink.index;
         for key in uplink.keys() {
             self.hash::<[u8; 16], Own6>("own6")

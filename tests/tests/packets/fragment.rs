@@ -1,6 +1,8 @@
 //! Fragments: the first one of a datagram says where the others go.
 
 use vnet_common::account::Reason;
+use vnet_common::flow::FlowKey;
+use vnet_common::fragment::{Datagram, FragmentKey};
 use vnet_tests::datapath::Datapath;
 use vnet_tests::packet::{IcmpKind, Packet, Sum, TcpFlags};
 
@@ -175,4 +177,21 @@ fn whose_first_was_refused_are_refused_like_it() {
     for fragment in large(datagram().to("224.0.0.251:1")).fragments(104) {
         datapath.out(&fragment, Reason::MulticastSource);
     }
+}
+
+#[test]
+fn a_first_one_that_comes_twice_keeps_what_was_noted_for_those_being_sorted() {
+    let mut datapath = Datapath::new();
+    let cut = large(datagram()).fragments(104);
+    datapath.out(&cut[0], Reason::NatOut);
+    let FlowKey { saddr, daddr, proto, .. } = key(&cut[0]);
+    let noted = FragmentKey { saddr, daddr, id: cut[0].ip.id, proto, reserved: 0 };
+    let mut notes = datapath.hash::<FragmentKey, Datagram>("fragments");
+    let translated = notes.get(&noted, 0).expect("the first one is noted");
+    let sorted = Datagram { ttl: 61, arrived: 7, stations: [1, 2, 3], ..translated };
+    notes.insert(noted, sorted, 0).expect("the map has room");
+    datapath.out(&cut[0], Reason::NatOut);
+    let again = datapath.hash::<FragmentKey, Datagram>("fragments").get(&noted, 0);
+    let again = again.expect("it is still noted");
+    assert_eq!((again.ttl, again.arrived, again.stations), (61, 7, [1, 2, 3]));
 }

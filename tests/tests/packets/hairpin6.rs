@@ -96,6 +96,18 @@ fn rfc5508_req7_nat66_an_error_finds_back() {
 }
 
 #[test]
+fn rfc5508_req3_nat66_a_damaged_error_between_inside_hosts_ends() {
+    let (datapath, port) = met();
+    enter(&datapath, &to_outside((HOST, 4000), port), Reason::Hairpin);
+    let seen = Packet6::udp((OWN, 4000), (OTHER, 4000), b"neighbour");
+    for at in [1, 4, 8 + 40 + 9] {
+        let mut error = Packet6::error(OTHER, OWN, (1, 4), &seen);
+        error.body[at] ^= 1;
+        enter(&datapath, &error, Reason::IcmpChecksum);
+    }
+}
+
+#[test]
 fn the_routers_own_errors_quote_what_was_sent() {
     let (datapath, port) = met();
     let sent = to_outside((HOST, 4000), port);

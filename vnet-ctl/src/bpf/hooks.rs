@@ -94,6 +94,10 @@ impl Former {
         if led { calls::attach_calls(pins) } else { Ok(()) }
     }
 
+    fn program(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
+        self.programs.iter_mut().find(|(own, _)| *own == hook).map(|(_, program)| program)
+    }
+
     /// Puts the former program on a hook again.
     ///
     /// # Errors
@@ -105,9 +109,8 @@ impl Former {
         hook: Hook,
         way: Way,
     ) -> Result<(), Error> {
-        let found = self.programs.iter_mut().find(|(own, _)| *own == hook);
-        match found {
-            Some((_, program)) => attach_by(program, pins, device, hook, way),
+        match self.program(hook) {
+            Some(program) => attach_by(program, pins, device, hook, way),
             None => Ok(()),
         }
     }
@@ -123,9 +126,8 @@ impl Former {
         hook: Hook,
         way: Way,
     ) -> Result<(), Error> {
-        let found = self.programs.iter_mut().find(|(own, _)| *own == hook);
-        match found {
-            Some((_, program)) => replace_by(program, pins, device, hook, way),
+        match self.program(hook) {
+            Some(program) => replace_by(program, pins, device, hook, way),
             None => Ok(()),
         }
     }

@@ -236,9 +236,7 @@ impl<'a> Maps<'a> {
     /// When the map cannot be read.
     pub fn uplinks6(&self) -> Result<BTreeMap<u32, Uplink6>, Error> {
         let map = self.hash::<u32, Uplink6>("uplinks6")?;
-        // When the datapath has last looked at it is its own affair.
-        let row = |(index, uplink)| (index, Uplink6 { checked: 0, ..uplink });
-        let rows = map.iter().map(|found| found.map(row)).collect::<Result<_, _>>();
+        let rows: Result<_, _> = map.iter().collect();
         rows.map_err(|source| Error::map("read", "uplinks6", source))
     }
 

@@ -46,14 +46,13 @@ pub(super) fn uplinks6(
         };
         let kept = had.filter(|had| had.outside >= first);
         let Some(outside) = kept.map(|had| had.outside).or_else(|| free.next()) else { continue };
-        let change = found.map_or(0, |found| found.config.epoch << 8);
+        let change = found.map_or(0, |found| found.config.epoch);
         let fresh = Handle::outside(change, outside).addr();
         let handle =
             kept.filter(|had| had.addr == address.octets()).map_or(fresh, |had| had.handle);
         let asked = u32::from(wish.nat66.addresses.contains(&address));
         let addr = address.octets();
-        let there = Uplink6 { addr, handle, outside, asked, ..Uplink6::default() };
-        uplinks.insert(*index, there);
+        uplinks.insert(*index, Uplink6 { addr, handle, outside, asked });
     }
     let own = || devices.iter().flat_map(|(_, device)| addresses(device));
     for address in &wish.nat66.addresses {
