@@ -230,7 +230,7 @@ impl Datapath {
         let action = match end.verdict() {
             account::Verdict::Pass => Action::Next,
             account::Verdict::Drop => Action::Drop,
-            account::Verdict::Detour => Action::Redirect,
+            account::Verdict::Detour | account::Verdict::Shortcut => Action::Redirect,
         };
         assert_eq!(verdict.action, action, "{verdict}");
         if is_translation(end) {

@@ -15,6 +15,7 @@ use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Own6, Standi
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::prefix6::Prefix6;
+use vnet_common::shortcut::Hop;
 use vnet_common::translate::{Endpoint, Mapping, Owner, Peer, PeerFlows};
 use vnet_ctl::bpf::{Loaded, Sizes};
 use vnet_tests::btf::{self, Field, Record};
@@ -89,7 +90,7 @@ fn links() -> Row {
 
 fn flows() -> Row {
     let key = record!(FlowKey { saddr, daddr, sport, dport, proto, reserved });
-    let value = record!(Flow {
+    let mut value = record!(Flow {
         saddr,
         daddr,
         sport,
@@ -106,8 +107,26 @@ fn flows() -> Row {
         ticket,
         seq_end,
         ack,
-        link
+        link,
+        hop
     });
+    let hop = record!(Hop {
+        device,
+        from,
+        mark,
+        priority,
+        learnt,
+        epoch,
+        size,
+        dmac,
+        smac,
+        header,
+        class,
+        reserved
+    });
+    if let Some(last) = value.fields.last_mut() {
+        last.fields = hop.fields;
+    }
     ("flows4", Some(key), value)
 }
 

@@ -23,6 +23,8 @@ pub enum Verdict {
     Drop,
     /// It goes elsewhere, and comes back to be decided about.
     Detour,
+    /// It leaves at once, as the kernel let others of its flow leave.
+    Shortcut,
 }
 
 /// The one list of [`Reason`]s: name, number, word, verdict and meaning, a row each.
@@ -153,6 +155,10 @@ reasons! {
         "fragment that came before its first: goes where they are put in order, and comes back";
     Address6 = 52, "address6", Drop:
         "no room for another IPv6 address, or it was leaving at this very moment";
+    ShortcutOut = 53, "shortcut_out", Shortcut:
+        "source translated where it came in, and sent the way that the kernel had chosen for its flow";
+    ShortcutIn = 54, "shortcut_in", Shortcut:
+        "destination translated back, and sent the way that the kernel had chosen for its flow";
 }
 
 const _: () = {

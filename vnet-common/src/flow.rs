@@ -4,7 +4,7 @@
 //! The twin of an entry is computed from the entry itself ([`Flow::twin`]): there is never half a
 //! connection to search for.
 
-use crate::{Ipv4, record};
+use crate::{Ipv4, record, shortcut::Hop};
 
 /// IP protocol numbers that NAT tracks (IANA protocol-numbers).
 pub mod proto {
@@ -93,8 +93,10 @@ pub struct Flow {
     pub ack: u32,
     /// Interface index of the uplink that translates.
     pub link: u32,
+    /// The way past the kernel's routing, while there is one.
+    pub hop: Hop,
 }
-record!(Flow, 64);
+record!(Flow, 104);
 
 impl Flow {
     /// What [`Flow::first_seen`] says of a time in nanoseconds.
@@ -142,6 +144,8 @@ pub mod flag {
     pub const HAIRPIN: u8 = 16;
     /// Counted in `hosts`: it is one fewer there when it ends. Also of a mapping's owner.
     pub const COUNTED: u8 = 32;
+    /// The kernel has let packets pass in both directions: they may take the shortcut.
+    pub const ACCEPTED: u8 = 64;
 }
 
 /// Which way a packet crosses the uplink.

@@ -22,12 +22,13 @@ pub mod nat66;
 pub mod policy;
 pub mod port;
 pub mod prefix6;
+pub mod shortcut;
 pub mod tcp;
 pub mod translate;
 
 /// Version of every map layout below. It is written to `config` when an instance is made; a
 /// binary that finds another number refuses rather than misread.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];

@@ -187,6 +187,8 @@ pub mod link_flag {
     pub const CLSACT_OURS: u32 = 2;
     /// `--inside DEV` named this device (it is attached for its role only).
     pub const BY_NAME: u32 = 4;
+    /// What comes in or leaves here takes the kernel's way (`--no-shortcut DEV`).
+    pub const NO_SHORTCUT: u32 = 8;
 }
 
 /// Key of `sources`: a prefix in the layout of the kernel's LPM trie.

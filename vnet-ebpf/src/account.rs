@@ -11,6 +11,8 @@ use vnet_common::{
 pub const NEXT: i32 = -1;
 /// The packet ends here (`TC_ACT_SHOT`).
 pub const SHOT: i32 = 2;
+/// The packet goes where `bpf_redirect` was told (`TC_ACT_REDIRECT`).
+pub const REDIRECT: i32 = 7;
 /// Not a verdict: the packet has not met its end.
 pub const AGAIN: i32 = i32::MAX;
 
@@ -27,6 +29,17 @@ const DROPS: u64 = {
         i += 1;
     }
     drops
+};
+/// The same, of those that leave by a shortcut.
+const SHORTCUTS: u64 = {
+    let (mut shortcuts, mut i) = (0, 0);
+    while i < Reason::ALL.len() {
+        if matches!(Reason::ALL[i].verdict(), Verdict::Shortcut) {
+            shortcuts |= 1 << i;
+        }
+        i += 1;
+    }
+    shortcuts
 };
 const _: () = assert!(Reason::ALL.len() <= 64);
 
@@ -45,7 +58,12 @@ use crate::{
 #[inline(always)]
 pub fn tally(frame: &Frame, payload: u32, reason: u32) -> i32 {
     maps::count(reason, frame.on_wire(0, payload, frame.length()));
-    if DROPS >> (reason & 63) & 1 == 0 { NEXT } else { SHOT }
+    let is_in = |set: u64| set >> (reason & 63) & 1 != 0;
+    match () {
+        () if is_in(DROPS) => SHOT,
+        () if is_in(SHORTCUTS) => REDIRECT,
+        () => NEXT,
+    }
 }
 
 /// Says a decision at one level. `reason` and `hook` are numbers here, because text tables do not

@@ -38,12 +38,13 @@ pub enum Presence {
 const NONE: Ipv4 = [0; 4];
 
 /// Whether the flow's outside address is that of its number, as far as this tick knows. Nothing else
-/// is needed on the steady path.
+/// is needed on the steady path. `asked`: the kernel has been asked for this very packet.
 #[inline(always)]
 #[must_use]
-pub fn is_current(entry: &Entry) -> bool {
-    Place::find(entry.outside().into())
-        .is_some_and(|place| place.addr() == entry.target().saddr && place.is_fresh(clock::tick()))
+pub fn is_current(entry: &Entry, asked: bool) -> bool {
+    Place::find(entry.outside().into()).is_some_and(|place| {
+        place.addr() == entry.target().saddr && (asked || place.is_fresh(clock::tick()))
+    })
 }
 
 /// Whether the flow can go on from its outside address: it is that of its number, or another that the
@@ -61,7 +62,13 @@ pub fn serves(frame: &Frame, entry: &Entry) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn presence(frame: &Frame, addr: Ipv4) -> Presence {
-    match vnet_presence(frame.skb(), u32::from_ne_bytes(addr)) {
+    presence_on(frame, frame.device(), addr)
+}
+
+/// The same of any device.
+#[inline(always)]
+fn presence_on(frame: &Frame, device: u32, addr: Ipv4) -> Presence {
+    match vnet_presence(frame.skb(), device, u32::from_ne_bytes(addr)) {
         1 => Presence::Here,
         2 => Presence::Gone,
         3 => Presence::Alone,
@@ -72,14 +79,13 @@ pub fn presence(frame: &Frame, addr: Ipv4) -> Presence {
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vnet_presence(skb: Skb, addr: u32) -> u32 {
+extern "C" fn vnet_presence(skb: Skb, device: u32, addr: u32) -> u32 {
     let frame = Frame::new(skb);
-    look(&frame, addr.to_ne_bytes()) as u32
+    look(&frame, device, addr.to_ne_bytes()) as u32
 }
 
 #[inline(always)]
-fn look(frame: &Frame, addr: Ipv4) -> Presence {
-    let device = frame.device();
+fn look(frame: &Frame, device: u32, addr: Ipv4) -> Presence {
     match fib::way(frame, device, addr) {
         Way::Unknown => return Presence::Unknown,
         Way::Out => return Presence::Gone,
@@ -96,7 +102,8 @@ fn look(frame: &Frame, addr: Ipv4) -> Presence {
     Presence::Alone
 }
 
-/// Brings an outside address up to date, once at each tick. The packet that leaves is on the desk.
+/// Brings an outside address up to date, once at each tick. The packet that leaves by its uplink, or
+/// is about to, is on the desk: its tuple at least.
 #[inline(always)]
 pub fn refresh(frame: &Frame, number: u32) {
     vnet_refresh(frame.skb(), number);
@@ -112,18 +119,18 @@ extern "C" fn vnet_refresh(skb: Skb, number: u32) -> u32 {
         return 0;
     }
     let (from, to) = (desk.packet.key.saddr, desk.packet.key.daddr);
-    let (addr, asked) = (place.addr(), place.asked());
+    let (addr, asked, device) = (place.addr(), place.asked(), place.link());
     let wanted = if asked == NONE { addr } else { asked };
-    let told = fib::source(&frame, frame.device(), to);
+    let told = fib::source(&frame, device, to);
     let next = match told {
         Some(told) if told == wanted => wanted,
-        _ => match presence(&frame, wanted) {
+        _ => match presence_on(&frame, device, wanted) {
             Presence::Here => wanted,
             // As it was: nothing is known that speaks against it.
             Presence::Unknown => addr,
             Presence::Alone if told.is_none() && wanted != NONE => addr,
             Presence::Alone | Presence::Gone if asked != NONE => NONE,
-            Presence::Alone | Presence::Gone => another(&frame, told, from),
+            Presence::Alone | Presence::Gone => another(&frame, device, told, from),
         },
     };
     if next != addr {
@@ -136,14 +143,14 @@ extern "C" fn vnet_refresh(skb: Skb, number: u32) -> u32 {
 /// A route may ask for the address of another device, and a device without any borrows one; that must
 /// not be seen here.
 #[inline(always)]
-fn another(frame: &Frame, told: Option<Ipv4>, from: Ipv4) -> Ipv4 {
+fn another(frame: &Frame, device: u32, told: Option<Ipv4>, from: Ipv4) -> Ipv4 {
     let candidate = match told {
         Some(told) => told,
         None if frame.arrived_on() == 0 => from,
         None => NONE,
     };
     let usable = candidate != NONE && unicast(candidate) && candidate[0] != 127;
-    if usable && presence(frame, candidate) == Presence::Here { candidate } else { NONE }
+    if usable && presence_on(frame, device, candidate) == Presence::Here { candidate } else { NONE }
 }
 
 /// Sender and target of an ARP request on Ethernet (RFC 826).

@@ -21,7 +21,7 @@ use crate::{
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End},
-    rewrite, sort, translate,
+    rewrite, shortcut, sort, translate,
 };
 
 /// Decides about a packet on its way out; [`AGAIN`] when its flow is known from now on.
@@ -31,6 +31,7 @@ use crate::{
 pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
+        Ok(link) if link.roles & role::UPLINK == 0 && frame.asks() => shortcut::vnet_learn(skb),
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => by_part(&frame, Direction::Out, link),
         Err(reason) => {
@@ -49,6 +50,7 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
         Ok(link) if link.roles & role::SORTER != 0 => return sort::come_back(&frame),
+        Ok(link) if link.roles & role::UPLINK == 0 && shortcut::renew(&frame) => open::OPENED,
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(link) => by_part(&frame, Direction::In, link),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,

@@ -17,6 +17,7 @@ use crate::{
         maps,
     },
     packet::{self, Bytes as _, Kind, Packet, Part},
+    shortcut::{self, Taken},
 };
 
 /// Bytes of an Ethernet header.
@@ -58,18 +59,28 @@ fn known(
         return None;
     }
     if link.roles & role::UPLINK == 0 {
-        return inside(frame, direction, packet, link);
+        return inside(frame, direction, last, packet, link);
     }
     packet::parse(frame, packet, network_header(frame, link), frame.length()).ok()?;
     if packet.part != Part::Whole && !last {
         return None;
     }
     let entry = flow::known(packet, direction, frame.device())?;
-    let outdated = direction == Direction::Out && !last && !address::is_current(&entry);
+    let outdated = direction == Direction::Out && !last && !address::is_current(&entry, false);
     if outdated || forward::stale(&entry) {
         return None;
     }
-    match flow::forward(frame, packet, entry, direction) {
+    if direction == Direction::In {
+        if let Taken::End(end) = shortcut::take(frame, packet, &entry, direction, true) {
+            return Some(end);
+        }
+        shortcut::ask(frame, packet, &entry, link);
+    }
+    let passed = flow::forward(frame, packet, entry, direction);
+    if direction == Direction::Out {
+        shortcut::learn_out(frame, packet, &entry, link);
+    }
+    match passed {
         Ok(()) if direction == Direction::Out => Some(if last { opened() } else { Reason::NatOut }),
         Ok(()) => Some(Reason::NatIn),
         Err(reason) => Some(reason),
@@ -82,12 +93,16 @@ fn known(
 fn inside(
     frame: &mut Frame,
     direction: Direction,
+    last: bool,
     packet: &mut Packet,
     link: &Link,
 ) -> Option<Reason> {
     // By the parent of a macvlan comes what is for its children, too.
     if direction == Direction::In && !frame.is_for_this_host() {
         return Some(Reason::Inside);
+    }
+    if direction == Direction::Out && frame.asks() {
+        return None;
     }
     let marked = hairpin::marked(frame);
     if direction == Direction::Out && marked.is_none() && frame.arrived_on() != 0 {
@@ -108,6 +123,13 @@ fn inside(
             // A first fragment may have the tuple of one; its port cannot be translated alone.
             Some(entry) if entry.hairpin() && flow::carries(packet.kind, Direction::Out) => {
                 Some(hairpin::enter(frame, packet, &entry).unwrap_or_else(|reason| reason))
+            }
+            Some(entry) if entry.outward() => {
+                match shortcut::take(frame, packet, &entry, Direction::Out, last) {
+                    Taken::No => Some(Reason::Inside),
+                    Taken::Unsure => None,
+                    Taken::End(end) => Some(end),
+                }
             }
             Some(_) => Some(Reason::Inside),
             None if inbound::outside(packet.key.daddr).is_some() => None,

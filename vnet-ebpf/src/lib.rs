@@ -41,6 +41,7 @@ pub mod quote;
 pub mod quote6;
 pub mod rewrite;
 pub mod room;
+pub mod shortcut;
 pub mod six;
 pub mod sort;
 pub mod sort6;

@@ -9,13 +9,14 @@ use aya_ebpf::{
 };
 use vnet_common::flow::Direction;
 use vnet_ebpf::{
-    account::{AGAIN, SIX},
+    account::{AGAIN, NEXT, SIX},
     call,
     decide::{vnet_decide_in, vnet_decide_out},
     expire,
     kernel::{
         calls::Call,
         frame::{Frame, Skb},
+        hops,
     },
     known, order,
     six::{vnet_six_in, vnet_six_out},
@@ -24,12 +25,16 @@ use vnet_ebpf::{
 /// Packets that a managed device has received.
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
+    hops::arrives(context.skb.skb);
     run(context, Direction::In, vnet_decide_in, vnet_six_in)
 }
 
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
+    if hops::leaves(context.skb.skb) {
+        return NEXT;
+    }
     run(context, Direction::Out, vnet_decide_out, vnet_six_out)
 }
 

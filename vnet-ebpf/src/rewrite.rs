@@ -63,8 +63,26 @@ pub struct Target {
 /// Gives a TCP, UDP or ICMP query packet the tuple of `target`.
 #[inline(always)]
 pub fn apply(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result<(), Reason> {
-    let key = &packet.key;
     let change = addresses(frame, packet.l3, target.saddr, target.daddr)?;
+    transport(frame, packet, target, change)
+}
+
+/// The same, and takes one from the TTL (RFC 1812 section 5.3.1), which must be there.
+#[inline(always)]
+pub fn forward(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result<(), Reason> {
+    let change = header(frame, packet.l3, target.saddr, target.daddr, 1 << 24)?;
+    transport(frame, packet, target, change)
+}
+
+/// Ports and checksum, given what the addresses have changed by.
+#[inline(always)]
+fn transport(
+    frame: &mut impl Patch,
+    packet: &Packet,
+    target: &Target,
+    change: Change,
+) -> Result<(), Reason> {
+    let key = &packet.key;
     let (field, offset) = match packet.kind {
         Kind::Tcp => (Field::Plain, packet.l4 + 16),
         Kind::Udp => (Field::Udp, packet.l4 + 6),
@@ -138,13 +156,27 @@ pub fn addresses(
     saddr: Ipv4,
     daddr: Ipv4,
 ) -> Result<Change, Reason> {
+    header(frame, l3, saddr, daddr, 0)
+}
+
+/// The same, and takes `less` from the word that begins with the TTL.
+#[inline(always)]
+fn header(
+    frame: &mut impl Patch,
+    l3: u32,
+    saddr: Ipv4,
+    daddr: Ipv4,
+    less: u32,
+) -> Result<Change, Reason> {
     let old: [u32; 3] = frame.words(l3 + 8).ok_or(Reason::Rewrite)?;
     let (saddr, daddr) = (u32::from_ne_bytes(saddr), u32::from_ne_bytes(daddr));
     let change = Change::NONE.word(old[1], saddr).word(old[2], daddr);
     // The checksum is the second half of the word that begins with TTL and protocol.
     let start = u32::from_be(old[0]);
-    let sum = u16::from_be(change.apply((start as u16).to_be()));
-    let start = start & 0xffff_0000 | u32::from(sum);
+    let (before, after) = (start >> 16, start.wrapping_sub(less) >> 16);
+    let whole = change.half((before as u16).to_be(), (after as u16).to_be());
+    let sum = u16::from_be(whole.apply((start as u16).to_be()));
+    let start = after << 16 | u32::from(sum);
     frame.set_words(l3 + 8, &[start.to_be(), saddr, daddr])?;
     Ok(change)
 }

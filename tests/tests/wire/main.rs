@@ -35,6 +35,8 @@ mod path;
 mod publish;
 mod room;
 mod scene;
+mod shortcut;
+mod shortcut_change;
 mod talk;
 mod tool_load;
 mod tool_route;

@@ -57,6 +57,25 @@ impl Passage<'_> {
         self.refusal_from_outside();
         self.refusal_from_inside();
         self.only_good_ends(&Counters::of(self.lab).since(&before));
+        self.is_short();
+    }
+
+    /// A conversation that goes on takes the shortcut, in both directions.
+    #[track_caller]
+    fn is_short(&self) {
+        let remote = self.server.netns.udp((self.server.address, PORT));
+        let client = self.client.netns.udp((self.client.address, 4005));
+        ask(&client, &remote);
+        ask(&client, &remote);
+        let before = Counters::of(self.lab);
+        for _ in 0..8 {
+            assert_eq!(ask(&client, &remote), self.seen(4005));
+        }
+        let moved = Counters::of(self.lab).since(&before);
+        // Once a second one of each direction takes the kernel's way.
+        for name in ["shortcut_out", "shortcut_in"] {
+            assert!(moved.get(name).is_some_and(|moved| *moved >= 5), "{name}: {moved:?}");
+        }
     }
 
     fn datagrams(&self) {
@@ -113,7 +132,16 @@ impl Passage<'_> {
             assert!(moved.contains_key(name), "{name} was not counted: {moved:?}");
         }
         // Seen beside them: ARP, the inside device's own packets, and what tunnels carry.
-        let known = ["not_ip", "ipv6", "inside", "host", "unsolicited", "multicast"];
+        let known = [
+            "not_ip",
+            "ipv6",
+            "inside",
+            "host",
+            "unsolicited",
+            "multicast",
+            "shortcut_out",
+            "shortcut_in",
+        ];
         let bad =
             moved.keys().find(|name| ![&needed[..], &known].concat().contains(&name.as_str()));
         assert!(bad.is_none(), "{moved:?}");

@@ -100,6 +100,10 @@ pub(super) struct Args {
     /// [default: sort]
     #[arg(long, value_name = "WAY")]
     fragments: Option<String>,
+    /// A device whose packets always take the kernel's way, coming and going, instead of the shortcut
+    /// past its routing; an uplink means all of its packets; repeat for more
+    #[arg(long, value_name = "DEV")]
+    no_shortcut: Vec<String>,
     /// Do not tell inside hosts by ICMP (administratively prohibited) that they were refused for want
     /// of a port or of room
     #[arg(long)]
@@ -150,6 +154,7 @@ impl Args {
             timeout_tcp_established: self.timeout_tcp_established.clone(),
             timeout_tcp_transitory: self.timeout_tcp_transitory.clone(),
             port_rest: self.port_rest.clone(),
+            no_shortcut: self.no_shortcut.clone(),
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
             nat66: self.nat66,

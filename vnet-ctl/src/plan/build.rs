@@ -6,7 +6,9 @@ use super::forward;
 use super::remove::{clsact_goes, link_of};
 use super::step::{Grip, Plan, Step};
 use crate::spec::Hook;
-use crate::state::{Host, IP_FORWARD, Instance, Running, Way, hooks as hooks_of};
+use crate::state::{
+    Host, IP_FORWARD, Instance, LIBERAL, Running, Way, conf_device, hooks as hooks_of,
+};
 
 /// Steps from `found` (nothing, or a complete and living instance) to `wanted`.
 #[must_use]
@@ -28,6 +30,7 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
         plan.push(Step::WriteConfig(wanted.config), Step::WriteConfig(fresh.config));
     }
     remember(&mut plan, wanted, before);
+    let_pass(&mut plan, wanted, host);
     programs(&mut plan, wanted, before);
     hooks(&mut plan, wanted, before, host);
     // Nobody from inside is forwarded before there is somebody to translate.
@@ -119,12 +122,19 @@ fn remember(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     }
 }
 
+/// Connection tracking is told that it will not see all segments of a connection.
+fn let_pass(plan: &mut Plan, wanted: &Instance, host: &Host) {
+    if host.sysctls.get(LIBERAL) == Some(&0) && wanted.sysctls.contains_key(LIBERAL) {
+        plan.push(Step::SetSysctl(LIBERAL.to_owned(), 1), Step::SetSysctl(LIBERAL.to_owned(), 0));
+    }
+}
+
 fn let_forward(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
     if host.sysctls.get(IP_FORWARD) != Some(&0) {
         return;
     }
     // Undone last to first: ip_forward falls back to 0, then those that forwarded alone rise.
-    let others = new_sysctls(wanted, before).filter(|(name, _)| name.as_str() != IP_FORWARD);
+    let others = new_sysctls(wanted, before).filter(|(name, _)| conf_device(name).is_some());
     for (name, sysctl) in others {
         plan.push(
             Step::SetSysctl(name.clone(), sysctl.set),

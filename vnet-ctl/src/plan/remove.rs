@@ -3,7 +3,7 @@
 use vnet_common::policy::{Link, Sysctl, link_flag};
 
 use super::step::{Plan, Step};
-use crate::state::{Host, IP_FORWARD, Instance, Way, has_sorter};
+use crate::state::{Host, IP_FORWARD, Instance, LIBERAL, Way, conf_device, has_sorter};
 
 /// Steps that remove `found` and put back what it changed. `heir` is another living instance of
 /// the same namespace, which still needs the sysctls as they are.
@@ -92,7 +92,13 @@ fn put_back_sysctls(plan: &mut Plan, found: &Instance, host: &Host) {
     } else if forward.is_some() && !back {
         plan.warnings.push(format!("{IP_FORWARD} was changed by somebody else and stays as it is"));
     }
-    for (name, sysctl) in found.sysctls.iter().filter(|(name, _)| name.as_str() != IP_FORWARD) {
+    if let Some(liberal) = found.sysctls.get(LIBERAL) {
+        if untouched(LIBERAL, liberal) {
+            plan.push_final(Step::SetSysctl(LIBERAL.to_owned(), liberal.before));
+        }
+        plan.push_final(Step::ForgetSysctl(LIBERAL.to_owned()));
+    }
+    for (name, sysctl) in found.sysctls.iter().filter(|(name, _)| conf_device(name).is_some()) {
         let there = host.sysctls.contains_key(name);
         if there && (back || ours && untouched(name, sysctl)) {
             plan.push_final(Step::SetSysctl(name.clone(), sysctl.before));

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::state::{IP_FORWARD, IPV6_FORWARD, conf_device};
+use crate::state::{IP_FORWARD, IPV6_FORWARD, LIBERAL, conf_device};
 
 /// A tree of sysctls.
 #[derive(Clone, Debug)]
@@ -29,14 +29,17 @@ impl Sysctls {
     }
 
     /// `net.ipv4.ip_forward` and every `net.ipv4.conf.DEVICE.forwarding`. The one of `all` is left
-    /// out: it is `ip_forward` by another name. That of IPv6 is for looking at only.
+    /// out: it is `ip_forward` by another name. That of IPv6 is for looking at only. And, where there
+    /// is connection tracking, whether it is liberal with TCP.
     ///
     /// # Errors
     /// When the tree cannot be read.
     pub fn forwarding(&self) -> io::Result<BTreeMap<String, i32>> {
         let mut found = BTreeMap::from([(IP_FORWARD.to_owned(), self.read(IP_FORWARD)?)]);
-        // A kernel without IPv6 does not have it.
-        found.extend(self.read(IPV6_FORWARD).ok().map(|value| (IPV6_FORWARD.to_owned(), value)));
+        // A kernel without IPv6 or connection tracking does not have them.
+        for name in [IPV6_FORWARD, LIBERAL] {
+            found.extend(self.read(name).ok().map(|value| (name.to_owned(), value)));
+        }
         for entry in fs::read_dir(self.root.join("net/ipv4/conf"))? {
             let device = entry?.file_name().to_string_lossy().into_owned();
             let name = format!("net.ipv4.conf.{device}.forwarding");

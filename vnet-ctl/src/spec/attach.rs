@@ -74,6 +74,8 @@ pub struct Attach {
     pub nat66: Nat66,
     /// Whether fragments are put in order that come before their first.
     pub sort: bool,
+    /// Names of the devices whose packets always take the kernel's way.
+    pub no_shortcut: BTreeSet<String>,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -181,6 +183,7 @@ impl Attach {
         let nptv6 = read.nptv6(words);
         let nat66 = read.nat66(words);
         let sort = read.optional("--fragments", words.fragments.as_ref(), word::sort);
+        let no_shortcut = read.each("--no-shortcut", &words.no_shortcut, device_name);
         let log_level = read.optional("--log-level", words.log_level.as_ref(), Level::parse);
         let (Some(instance), true) = (instance, read.faults.is_empty()) else {
             return Err(read.faults);
@@ -207,6 +210,7 @@ impl Attach {
             nptv6,
             nat66,
             sort: sort.unwrap_or(true),
+            no_shortcut: no_shortcut.into_iter().collect(),
             log_level: log_level.unwrap_or_default(),
         })
     }

@@ -64,6 +64,9 @@ pub struct Words {
     /// What becomes of fragments that come before their first.
     #[serde(with = "one")]
     pub fragments: Option<String>,
+    /// Devices whose packets always take the kernel's way.
+    #[serde(with = "many")]
+    pub no_shortcut: Vec<String>,
     /// Whether who is refused is not told so.
     pub no_answer: bool,
     /// Pairs of IPv6 prefixes.

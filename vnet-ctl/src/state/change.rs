@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 use serde::Serialize;
-use vnet_common::policy::{Config, config_flag, role, source};
+use vnet_common::policy::{Config, Link, config_flag, link_flag, role, source};
 
-use super::host::{Host, IP_FORWARD};
+use super::host::{Host, IP_FORWARD, LIBERAL};
 use super::instance::{Instance, Running, read_name};
 use super::prefix6::pairs;
 use crate::spec::{Filtering, Level};
@@ -35,6 +35,9 @@ pub fn changes(before: &Instance, after: &Instance, host: &Host) -> Vec<Change> 
     changes.extend(hooks(before, after));
     if host.sysctls.get(IP_FORWARD) == Some(&0) {
         changes.push(change(IP_FORWARD, "0", "1"));
+    }
+    if host.sysctls.get(LIBERAL) == Some(&0) && after.sysctls.contains_key(LIBERAL) {
+        changes.push(change(LIBERAL, "0", "1"));
     }
     changes
 }
@@ -70,11 +73,18 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("port-rest", seconds(config.port_rest)),
         ("events", switch(config.flags & config_flag::EVENTS != 0).to_owned()),
         ("fragments", if config.sorter == 0 { "ordered" } else { "sort" }.to_owned()),
+        ("no-shortcut", listed(kept_off(instance).map(|(_, link)| read_name(&link.name)))),
         ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
         ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
         ("nat66", listed(instance.uplinks6.values().map(|up| Ipv6Addr::from(up.addr).to_string()))),
         ("log-level", Level::from_number(config.log_level).name().to_owned()),
     ]
+}
+
+/// Devices whose packets always take the kernel's way.
+pub fn kept_off(instance: &Instance) -> impl Iterator<Item = (u32, &Link)> {
+    let links = instance.links.iter().map(|(index, link)| (*index, link));
+    links.filter(|(_, link)| link.flags & link_flag::NO_SHORTCUT != 0)
 }
 
 /// The word for how UDP mappings are refreshed.

@@ -10,7 +10,11 @@ use crate::spec::{self, Hook};
 /// The sysctl without which nothing is forwarded.
 pub const IP_FORWARD: &str = "net.ipv4.ip_forward";
 
-/// The same for IPv6, which vnet only looks at.
+/// The sysctl without which connection tracking takes for invalid what follows segments that it has
+/// not seen.
+pub const LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+
+/// [`IP_FORWARD`] for IPv6, which vnet only looks at.
 pub const IPV6_FORWARD: &str = "net.ipv6.conf.all.forwarding";
 
 /// Device of a `net.ipv4.conf.DEVICE.forwarding`.
@@ -119,7 +123,7 @@ pub struct Host {
     pub unsortable: Option<String>,
     /// Why programs cannot sit on the calls of its sockets, when that was tried and they cannot.
     pub uncallable: Option<String>,
-    /// Its forwarding sysctls by dotted name.
+    /// Its sysctls that matter to forwarding, by dotted name.
     pub sysctls: BTreeMap<String, i32>,
     /// Whether the kernel has TCX.
     pub tcx: bool,

@@ -18,13 +18,15 @@ mod wanted;
 mod way;
 
 pub use block::{Place, Places};
-pub use change::{Change, changes, refresh};
+pub use change::{Change, changes, kept_off, refresh};
 pub use check::{check, elsewhere, foreign};
 pub use forward::{
     Entries, Forwarding, Holder, PoolPorts, RULES_MAX, Span, Table, Target, Words, clashes, kept,
     places, ranges, resolved, spans, unled, without,
 };
-pub use host::{Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, Tc, TcxProgram, conf_device};
+pub use host::{
+    Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, LIBERAL, Tc, TcxProgram, conf_device,
+};
 pub use inside::{hooked, left_out, touched};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;

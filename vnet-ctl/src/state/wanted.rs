@@ -12,7 +12,7 @@ use vnet_common::translate::pool;
 
 use super::block::{numbers as blocks, too_few_blocks};
 use super::forward::Forwarding;
-use super::host::{Device, Host, IP_FORWARD, Tc, conf_device};
+use super::host::{Device, Host, IP_FORWARD, LIBERAL, Tc, conf_device};
 use super::inside::hooked;
 use super::inside::nets;
 use super::instance::{Instance, Programs, Running, write_name};
@@ -56,6 +56,9 @@ pub fn wanted(
         links.insert(index, Link { roles: role::SORTER, ..base });
     }
     let config = Config { sorter: sorter.unwrap_or(0), ..config };
+    for name in &wish.no_shortcut {
+        keep_off(name, host, &mut links, &mut faults);
+    }
     let sources = sources(wish, host, &links, &outsides);
     faults.extend(too_few_blocks(wish, host, &config, &links));
     if !faults.is_empty() {
@@ -70,11 +73,11 @@ pub fn wanted(
         prefixes6: prefixes6(wish, host, &links),
         uplinks6,
         hooks: hooks.collect(),
-        links,
         outsides,
         sources,
         exclusions: wish.exclude.clone(),
-        sysctls: sysctls(host, found),
+        sysctls: sysctls(host, &links, found),
+        links,
         calls: calls(&forwarding, found, host),
         forwarding,
         sorter,
@@ -249,10 +252,33 @@ fn room(wish: &Attach) -> u32 {
     wanted.saturating_add(numbers(wish)).min(pool::ADDRESSES)
 }
 
+/// Notes that packets of this device always take the kernel's way.
+fn keep_off(name: &str, host: &Host, links: &mut BTreeMap<u32, Link>, faults: &mut Vec<Fault>) {
+    let Some((index, _)) = device(host, name, faults) else { return };
+    match links.get_mut(&index) {
+        Some(link) => link.flags |= link_flag::NO_SHORTCUT,
+        None => {
+            let has = |index: &u32| host.name_of(*index, "");
+            let there = links.keys().map(has).collect::<Vec<_>>().join(", ");
+            faults.push(Fault::NoShortcut { device: name.to_owned(), there });
+        }
+    }
+}
+
 /// What has to be remembered: IPv4 forwarding when it is off, and every device that forwards
-/// alone, because writing `ip_forward` resets them all.
-fn sysctls(host: &Host, found: Option<&Instance>) -> BTreeMap<String, Sysctl> {
+/// alone, because writing `ip_forward` resets them all; and that connection tracking was strict, where
+/// it will not see all segments.
+fn sysctls(
+    host: &Host,
+    links: &BTreeMap<u32, Link>,
+    found: Option<&Instance>,
+) -> BTreeMap<String, Sysctl> {
     let mut sysctls = found.map(|found| found.sysctls.clone()).unwrap_or_default();
+    let mut uplinks = links.values().filter(|link| link.roles & role::UPLINK != 0);
+    let shortcut = uplinks.any(|link| link.flags & link_flag::NO_SHORTCUT == 0);
+    if shortcut && host.sysctls.get(LIBERAL) == Some(&0) {
+        sysctls.insert(LIBERAL.to_owned(), Sysctl { before: 0, set: 1 });
+    }
     if host.sysctls.get(IP_FORWARD) != Some(&0) {
         return sysctls;
     }

@@ -54,5 +54,6 @@ const fn verdict(reason: Reason) -> &'static str {
         Verdict::Pass => "pass",
         Verdict::Drop => "drop",
         Verdict::Detour => "detour",
+        Verdict::Shortcut => "shortcut",
     }
 }

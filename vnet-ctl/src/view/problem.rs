@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vnet_common::policy::{Outside, role};
 
 use super::status::{host_name, runs};
-use crate::state::{self, Found, Host, IP_FORWARD, Instance, Running};
+use crate::state::{self, Found, Host, IP_FORWARD, Instance, LIBERAL, Running};
 
 /// What is wrong, and what to do about it.
 pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
@@ -55,6 +55,13 @@ pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
         }
         if host.sysctls.get(IP_FORWARD) == Some(&0) {
             problems.push(format!("{IP_FORWARD} is 0, nothing is forwarded: attach again"));
+        }
+        let liberal = instance.sysctls.get(LIBERAL).is_some();
+        if liberal && host.sysctls.get(LIBERAL) == Some(&0) {
+            problems.push(format!(
+                "{LIBERAL} is 0, so a firewall that drops what is invalid drops TCP that took the \
+                 shortcut: attach again"
+            ));
         }
     }
     problems

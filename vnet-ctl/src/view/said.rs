@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use vnet_common::policy::{Config, config_flag, role, source};
 
 use crate::spec::{Filtering, Level, Words};
-use crate::state::{Instance, pairs, refresh};
+use crate::state::{Instance, kept_off, pairs, refresh};
 
 /// The words. `name` tells the name of a device, given its index and its name in the maps.
 pub(super) fn said(instance: &Instance, name: impl Fn(u32, &[u8]) -> String) -> Words {
@@ -37,6 +37,7 @@ pub(super) fn said(instance: &Instance, name: impl Fn(u32, &[u8]) -> String) -> 
         timeout_tcp_transitory: number(tcp_transitory),
         port_rest: number(port_rest),
         fragments: word(if sorter == 0 { "ordered" } else { "sort" }),
+        no_shortcut: kept_off(instance).map(|(index, link)| name(index, &link.name)).collect(),
         no_answer: flags & config_flag::ANSWER == 0,
         nat66: !instance.uplinks6.is_empty(),
         address6: addresses6(instance),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 use vnet_common::nat66::Uplink6;
-use vnet_common::policy::{Config, Outside, config_flag, role, source};
+use vnet_common::policy::{Config, Outside, config_flag, link_flag, role, source};
 
 use super::problem::problems;
 use super::said::said;
@@ -39,6 +39,8 @@ pub struct HookRow {
     pub role: &'static str,
     /// `tcx` or `clsact`.
     pub via: &'static str,
+    /// Whether its packets may take the shortcut past the kernel's routing.
+    pub shortcut: bool,
     /// Hooks that run our program.
     pub hooks: Vec<Hook>,
 }
@@ -284,6 +286,7 @@ fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
         ifindex: *index,
         role: role_name(link.roles),
         via: if instance.by_clsact(*index) { "clsact" } else { "tcx" },
+        shortcut: link.flags & link_flag::NO_SHORTCUT == 0,
         hooks: Hook::ALL.into_iter().filter(|hook| runs(instance, *index, *hook)).collect(),
     });
     rows.collect()

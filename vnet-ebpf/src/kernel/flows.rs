@@ -40,7 +40,7 @@ fn refusal(result: Result<(), i32>) -> Result<(), Refusal> {
 
 /// An entry of `flows4`.
 #[derive(Clone, Copy)]
-pub struct Entry(NonNull<Flow>);
+pub struct Entry(pub(super) NonNull<Flow>);
 
 /// Reads one field.
 macro_rules! get {
@@ -160,6 +160,13 @@ impl Entry {
         State::from_number(get!(self, state))
     }
 
+    /// Its number.
+    #[inline(always)]
+    #[must_use]
+    pub fn state_number(&self) -> u8 {
+        get!(self, state)
+    }
+
     /// Whether a TCP handshake is under way. (Asked of the map and not remembered from the step: the
     /// verifier would walk what follows once for each state.)
     #[inline(always)]
@@ -195,6 +202,13 @@ impl Entry {
     pub fn set_replied(&self) {
         let flags = get!(self, flags);
         set!(self, flags, flags | flag::REPLIED);
+    }
+
+    /// Notes that the kernel has let packets of both directions pass.
+    #[inline(always)]
+    pub fn set_accepted(&self) {
+        let flags = get!(self, flags);
+        set!(self, flags, flags | flag::ACCEPTED);
     }
 
     /// Packets of this direction so far.

@@ -13,7 +13,7 @@ use vnet_common::account::Reason;
 use super::atomic::bound;
 use crate::{
     checksum::Change,
-    packet::Bytes,
+    packet::{Bytes, Packet},
     rewrite::{Field, Patch},
 };
 
@@ -96,11 +96,18 @@ impl Frame {
         self.edge::<{ offset_of!(__sk_buff, ingress_ifindex) }>() as u32
     }
 
+    /// Whom the packet came in for, as its link layer sees it; 0 = this device (`PACKET_HOST`).
+    #[inline(always)]
+    #[must_use]
+    pub fn kind(&self) -> u32 {
+        self.edge::<{ offset_of!(__sk_buff, pkt_type) }>() as u32
+    }
+
     /// Whether the packet came in for this device, as its link layer sees it (`PACKET_HOST`).
     #[inline(always)]
     #[must_use]
     pub fn is_for_this_host(&self) -> bool {
-        self.edge::<{ offset_of!(__sk_buff, pkt_type) }>() == 0
+        self.kind() == 0
     }
 
     /// A mark that travels with the packet through this host's kernel (`skb->tc_index`).
@@ -133,6 +140,15 @@ impl Frame {
     pub fn tagged(&self) -> bool {
         // SAFETY: as in `device`.
         unsafe { (*self.skb()).vlan_present != 0 && (*self.skb()).vlan_tci & 0xfff != 0 }
+    }
+
+    /// Bytes of the packet from its IP header on; of a GSO packet, of each segment.
+    #[inline(always)]
+    #[must_use]
+    pub fn segment(&self, packet: &Packet) -> u32 {
+        // SAFETY: as in `device`.
+        let size = unsafe { (*self.skb()).gso_size };
+        if size == 0 { packet.end - packet.l3 } else { size + (packet.payload - packet.l3) }
     }
 
     /// What this packet is on the wire, where a GSO packet is cut into segments that each have a

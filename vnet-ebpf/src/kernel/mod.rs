@@ -24,6 +24,7 @@ pub mod forwards;
 pub mod fragments;
 pub mod fragments6;
 pub mod frame;
+pub mod hops;
 pub mod hosts;
 pub mod maps;
 pub mod outsides;

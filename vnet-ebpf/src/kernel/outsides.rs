@@ -43,6 +43,13 @@ impl Place {
         get!(self, addr)
     }
 
+    /// Interface index of its uplink.
+    #[inline(always)]
+    #[must_use]
+    pub fn link(&self) -> u32 {
+        get!(self, link)
+    }
+
     /// The one address that will do; 0.0.0.0 = any.
     #[inline(always)]
     #[must_use]

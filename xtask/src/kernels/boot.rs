@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use super::tools;
 use crate::shell;
 
-/// How long a guest may take, from power-on to power-off.
-pub(super) const LIMIT: Duration = Duration::from_secs(2700);
+/// How long a guest may take, from power-on to power-off: all stories take an emulated one an hour.
+pub(super) const LIMIT: Duration = Duration::from_secs(5400);
 
 /// The first QEMU seen to run guests with two emulated processors soundly.
 const SOUND: u32 = 10;

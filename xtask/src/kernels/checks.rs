@@ -72,13 +72,14 @@ pub(super) fn for_kernel(version: Version, threads: u32, filter: Option<&str>) -
             check("nothing-is-left", untouched.to_owned(), Kind::Success),
         ];
     }
-    // --show-output: what passing tests printed (VERIFIED, SKIPPED lines) is wanted too.
+    // --nocapture: what passing tests print (VERIFIED, SKIPPED lines) is wanted too, and why one
+    // fails is on the console at once, should the guest not come to its end.
     let tests = programs::TESTS.iter();
     tests
         .map(|name| {
             let words = filter.into_iter().flat_map(str::split_whitespace);
             let filter: String = words.map(|word| format!(" '{word}'")).collect();
-            let command = format!("/tests/{name} --test-threads={threads} --show-output{filter}");
+            let command = format!("/tests/{name} --test-threads={threads} --nocapture{filter}");
             check(name, command, if filter.is_empty() { Kind::Tests } else { Kind::SomeTests })
         })
         .collect()

@@ -66,6 +66,7 @@ fn every_fault_is_told_not_only_the_first() {
         refresh: bad("never"),
         max_ports_per_host: bad("0"),
         max_flows_per_host: bad("many"),
+        no_shortcut: vec!["a/b".into()],
         no_answer: true,
         nptv6: vec![
             "fd00::/48".into(),
@@ -81,7 +82,7 @@ fn every_fault_is_told_not_only_the_first() {
     .unwrap_err();
     // Blocks want prefixes only, and no low ports: two more than there are words. One IPv6
     // address is none, there are more of them than uplinks, and nothing says what they are for.
-    assert_eq!(faults.len(), 29, "{faults:#?}");
+    assert_eq!(faults.len(), 30, "{faults:#?}");
 }
 
 #[test]
