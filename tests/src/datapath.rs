@@ -314,6 +314,8 @@ fn is_translation(end: Reason) -> bool {
             | Reason::IcmpErrorOut
             | Reason::IcmpErrorIn
             | Reason::Hairpin
+            | Reason::ShortcutOut
+            | Reason::ShortcutIn
     ) || six::is_translation(end)
 }
 

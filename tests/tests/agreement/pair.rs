@@ -50,7 +50,7 @@ impl Pair {
         let action = match end.verdict() {
             Verdict::Pass => Action::Next,
             Verdict::Drop => Action::Drop,
-            Verdict::Detour => Action::Redirect,
+            Verdict::Detour | Verdict::Shortcut => Action::Redirect,
         };
         assert_eq!(verdict.action, action, "{end:?} of {told}");
         let direction = match hook {

@@ -29,6 +29,7 @@ mod pool;
 mod reasons;
 mod room;
 mod scene;
+mod shortcut;
 mod syn;
 mod tcp;
 mod translate;

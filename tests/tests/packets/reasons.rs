@@ -17,6 +17,7 @@ use crate::forward::forward;
 use crate::nat66;
 use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
+use crate::shortcut;
 
 /// What a single frame cannot bring about here, and why.
 const NOT_BY_TEST_RUN: [(Reason, &str); 6] = [
@@ -62,6 +63,7 @@ fn provoke(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         Verdict::Pass => passing(datapath, end),
         Verdict::Drop => refused(datapath, end),
         Verdict::Detour => elsewhere(datapath, end),
+        Verdict::Shortcut => short(datapath, end),
     }
 }
 
@@ -175,8 +177,21 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::Evicted
         | Reason::ForwardClash
         | Reason::EventLost
+        | Reason::ShortcutOut
+        | Reason::ShortcutIn
         | Reason::Sorted => None,
     }
+}
+
+fn short(datapath: &mut Datapath, end: Reason) -> Option<Try> {
+    let left = shortcut::both_ways(datapath, &datagram());
+    let (context, packet, port) = if end == Reason::ShortcutOut {
+        (shortcut::at_inside(datapath), datagram(), &datapath.inside)
+    } else {
+        (datapath.own(), Packet::udp(left.destination(), left.source()), &datapath.uplink)
+    };
+    let frame = packet.frame(Mac::default(), port.mac).bytes();
+    Some(Try { hook: Hook::In, context, frame, held: None })
 }
 
 /// All that goes elsewhere comes before the first fragment of its datagram.
@@ -314,6 +329,8 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::Excluded
         | Reason::Evicted
         | Reason::EventLost
+        | Reason::ShortcutOut
+        | Reason::ShortcutIn
         | Reason::Sorted => None,
     }
 }

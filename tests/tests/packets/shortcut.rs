@@ -1,0 +1,230 @@
+//! The shortcut, packet by packet: what is remembered, and what it takes to go by it.
+
+use rustix::time::{ClockId, clock_gettime};
+use vnet_common::account::Reason;
+use vnet_common::flow::{Flow, FlowKey, flag};
+use vnet_common::policy::{Config, Link, link_flag, role};
+use vnet_common::shortcut::Hop;
+use vnet_common::tcp::State;
+use vnet_tests::datapath::{Datapath, Hook};
+use vnet_tests::packet::{Body, Mac, Packet, TcpFlags};
+use vnet_tests::test_run::{Action, Context};
+
+use crate::scene::{CLIENT, SERVER, answered, datagram, key, outside};
+
+/// Where the next station is, on either side, and what the device says it is itself.
+const NEXT: [u8; 6] = [2, 0, 0, 0, 0, 7];
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 8];
+
+const ACK: TcpFlags = TcpFlags::ACK;
+
+/// Now, as flows remember it.
+fn now() -> u32 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    let seconds = u64::try_from(now.tv_sec).expect("the clock has begun");
+    Hop::stamp(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).expect("less than a second"))
+}
+
+/// The context of a packet that comes in from inside.
+pub(crate) fn at_inside(datapath: &Datapath) -> Context {
+    Context { ifindex: datapath.inside.index, ..Context::default() }
+}
+
+/// A hop from one device to another, as the kernel would have shown it just now.
+fn hop(from: u32, device: u32) -> Hop {
+    let (dmac, smac, epoch) = (NEXT, OWN, Config::DEFAULT.epoch as u16);
+    let learnt = now();
+    Hop { device, from, learnt, epoch, size: 1500, dmac, smac, header: 14, ..Hop::default() }
+}
+
+/// A connection that may take the shortcut in both directions: begins with this packet. Returns what
+/// left.
+pub(crate) fn both_ways(datapath: &mut Datapath, packet: &Packet) -> Packet {
+    datapath.role(datapath.inside.index, role::INSIDE);
+    let left = answered(datapath, packet);
+    if let Body::Tcp(_) = packet.body {
+        datapath.out(&Packet::tcp(packet.source(), packet.destination(), ACK), Reason::NatOut);
+    }
+    let (inside, uplink) = (datapath.inside.index, datapath.uplink.index);
+    let back = datapath.flow(&key(packet)).expect("the flow is there").twin(key(packet).proto);
+    for (tuple, hop) in [(key(packet), hop(inside, uplink)), (back, hop(uplink, inside))] {
+        change(datapath, &tuple, |flow| {
+            flow.hop = hop;
+            flow.flags |= flag::ACCEPTED;
+        });
+    }
+    left
+}
+
+fn change(datapath: &mut Datapath, key: &FlowKey, how: impl FnOnce(&mut Flow)) {
+    let mut flow = datapath.flow(key).expect("the flow is there");
+    how(&mut flow);
+    datapath.hash::<FlowKey, Flow>("flows4").insert(key, flow, 0).expect("it is only replaced");
+}
+
+/// What comes of a packet from inside, where it comes in.
+#[track_caller]
+fn enters(datapath: &Datapath, packet: &Packet, end: Reason) -> Packet {
+    let framed = packet.clone().frame(Mac::default(), datapath.inside.mac);
+    datapath.judged(Hook::In, &at_inside(datapath), &framed, end)
+}
+
+#[test]
+fn a_packet_leaves_as_nat_forwarding_and_neighbour_would_have_made_it() {
+    let mut datapath = Datapath::new();
+    let left = both_ways(&mut datapath, &datagram());
+    let sent = enters(&datapath, &datagram(), Reason::ShortcutOut);
+    assert_eq!((sent.source(), sent.destination()), (left.source(), SERVER));
+    assert_eq!(sent.ip.ttl, datagram().ip.ttl - 1);
+    assert_eq!((sent.ether.destination, sent.ether.source), (Mac(NEXT), Mac(OWN)));
+    let answer = Packet::udp(SERVER, left.source()).payload(b"answer");
+    let framed = answer.clone().frame(Mac::default(), datapath.uplink.mac);
+    let heard = datapath.judged(Hook::In, &datapath.own(), &framed, Reason::ShortcutIn);
+    assert_eq!((heard.source(), heard.destination()), (SERVER, CLIENT));
+    assert_eq!(heard.ip.ttl, answer.ip.ttl - 1);
+    let flow = datapath.flow(&key(&datagram())).expect("the flow is there");
+    assert_eq!((flow.packets, flow.bytes), (2, 2 * 36), "counted as by the other way");
+}
+
+#[test]
+fn it_has_the_marks_that_the_kernel_gave() {
+    let mut datapath = Datapath::new();
+    both_ways(&mut datapath, &datagram());
+    change(&mut datapath, &key(&datagram()), |flow| flow.hop.mark = 0x77);
+    let framed = datagram().frame(Mac::default(), datapath.inside.mac).bytes();
+    let verdict = datapath.run_frame(Hook::In, &at_inside(&datapath), &framed);
+    assert_eq!((verdict.action, verdict.mark), (Action::Redirect, 0x77));
+}
+
+#[test]
+fn what_is_unlike_those_that_showed_the_way_takes_the_kernels() {
+    let mut datapath = Datapath::new();
+    both_ways(&mut datapath, &datagram());
+    let mut last = datagram();
+    last.ip.ttl = 1;
+    let mut other = datagram();
+    other.ip.tos = 0xb8;
+    let mut record = datagram();
+    record.ip.options = vec![7, 7, 4, 0, 0, 0, 0, 0];
+    for packet in [last, other, record] {
+        enters(&datapath, &packet, Reason::Inside);
+    }
+    // Congestion is not a class (RFC 3168).
+    let mut congested = datagram();
+    congested.ip.tos = 3;
+    enters(&datapath, &congested, Reason::ShortcutOut);
+    // For another station: the kernel would not look at it.
+    let passing = datagram().frame(Mac::default(), Mac([2, 9, 9, 9, 9, 9]));
+    datapath.judged(Hook::In, &at_inside(&datapath), &passing, Reason::Inside);
+}
+
+#[test]
+fn what_is_remembered_holds_only_for_what_it_was_seen_of() {
+    let mut datapath = Datapath::new();
+    both_ways(&mut datapath, &datagram());
+    let tuple = key(&datagram());
+    let known = datapath.flow(&tuple).expect("the flow is there");
+    // Nothing is known; another device; more than a second ago; another epoch; only smaller packets;
+    // only one direction has passed; nobody has answered; another class.
+    let changes: [fn(&mut Flow); 8] = [
+        |flow| flow.hop.device = 0,
+        |flow| flow.hop.from += 1,
+        |flow| flow.hop.learnt -= Hop::VALID,
+        |flow| flow.hop.epoch += 1,
+        |flow| flow.hop.size = 35,
+        |flow| flow.flags &= !flag::ACCEPTED,
+        |flow| flow.state = State::Unreplied as u8,
+        |flow| flow.hop.class = 0x20,
+    ];
+    for how in changes {
+        let hop = Hop { learnt: now(), ..known.hop };
+        change(&mut datapath, &tuple, |flow| *flow = Flow { hop, ..known });
+        enters(&datapath, &datagram(), Reason::ShortcutOut);
+        change(&mut datapath, &tuple, how);
+        enters(&datapath, &datagram(), Reason::Inside);
+    }
+}
+
+#[test]
+fn of_tcp_what_begins_or_ends_it_is_for_the_kernel_too() {
+    let mut datapath = Datapath::new();
+    let syn = Packet::tcp(CLIENT, SERVER, TcpFlags::SYN);
+    both_ways(&mut datapath, &syn);
+    let segment = |flags| Packet::tcp(CLIENT, SERVER, flags);
+    enters(&datapath, &segment(ACK), Reason::ShortcutOut);
+    for flags in [TcpFlags::FIN | ACK, TcpFlags::SYN, TcpFlags::RST] {
+        enters(&datapath, &segment(flags), Reason::Inside);
+    }
+    // One end has said all, and the other goes on.
+    for state in [State::FinOut, State::FinIn] {
+        change(&mut datapath, &key(&syn), |flow| flow.state = state as u8);
+        enters(&datapath, &segment(ACK), Reason::ShortcutOut);
+    }
+    for state in [State::SynRecv, State::TimeWait, State::Reset, State::PickedUp] {
+        change(&mut datapath, &key(&syn), |flow| flow.state = state as u8);
+        enters(&datapath, &segment(ACK), Reason::Inside);
+    }
+}
+
+#[test]
+fn the_way_is_learnt_where_packets_leave() {
+    let mut datapath = Datapath::new();
+    datapath.role(datapath.inside.index, role::INSIDE);
+    let tuple = key(&datagram());
+    let learnt = |datapath: &mut Datapath| datapath.flow(&tuple).expect("the flow is there").hop;
+    answered(&datapath, &datagram());
+    assert_eq!(learnt(&mut datapath), Hop::default(), "not from a question nobody has answered");
+    let leaving = datagram().frame(Mac(OWN), Mac(NEXT));
+    datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
+    let first = learnt(&mut datapath);
+    let (from, device) = (datapath.inside.index, datapath.uplink.index);
+    let size = 36;
+    assert_eq!(first, Hop { learnt: first.learnt, size, ..hop(from, device) });
+    assert!(Hop::holds(first.learnt, now()));
+    // A larger one that passes shows that others may be as large; a smaller one shows nothing.
+    for (data, size) in [(100, 128), (8, 128)] {
+        let packet = datagram().payload(&vec![0; data]).frame(Mac(OWN), Mac(NEXT));
+        datapath.judged(Hook::Out, &datapath.forwarded(), &packet, Reason::NatOut);
+        assert_eq!(learnt(&mut datapath).size, size);
+    }
+    // Another neighbour, when a second is over.
+    change(&mut datapath, &tuple, |flow| flow.hop.learnt -= Hop::VALID);
+    let leaving = datagram().frame(Mac(OWN), Mac(OWN));
+    datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
+    let other = learnt(&mut datapath);
+    assert_eq!((other.dmac, other.size), (OWN, 36));
+}
+
+#[test]
+fn nothing_is_learnt_of_devices_that_are_kept_off_or_unknown() {
+    let mut datapath = Datapath::new();
+    answered(&datapath, &datagram());
+    let tried = |datapath: &mut Datapath| {
+        datapath.judged(Hook::Out, &datapath.forwarded(), &datagram(), Reason::NatOut);
+        datapath.flow(&key(&datagram())).expect("the flow is there").hop.device
+    };
+    assert_eq!(tried(&mut datapath), 0, "nothing would meet the next packet where it comes in");
+    datapath.role(datapath.inside.index, role::INSIDE);
+    for index in [datapath.inside.index, datapath.uplink.index] {
+        let mut links = datapath.hash::<u32, Link>("links");
+        let link = links.get(&index, 0).expect("it is managed");
+        let off = Link { flags: link_flag::NO_SHORTCUT, ..link };
+        links.insert(index, off, 0).expect("it is only replaced");
+        assert_eq!(tried(&mut datapath), 0);
+        datapath.hash::<u32, Link>("links").insert(index, link, 0).expect("it is only replaced");
+    }
+    assert_ne!(tried(&mut datapath), 0);
+}
+
+#[test]
+fn a_new_epoch_ends_what_was_remembered() {
+    let mut datapath = Datapath::new();
+    both_ways(&mut datapath, &datagram());
+    enters(&datapath, &datagram(), Reason::ShortcutOut);
+    let config = datapath.array::<Config>("config").get(&0, 0).expect("there is one");
+    let next = Config { epoch: config.epoch + 1, ..config };
+    datapath.array::<Config>("config").set(0, next, 0).expect("there is room for one");
+    enters(&datapath, &datagram(), Reason::Inside);
+    let answer = Packet::udp(SERVER, outside(4000)).frame(Mac::default(), datapath.uplink.mac);
+    datapath.judged(Hook::In, &datapath.own(), &answer, Reason::NatIn);
+}
