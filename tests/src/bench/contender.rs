@@ -13,6 +13,12 @@ pub enum Contender {
     Kernel,
     /// The kernel forwards and nftables masquerades: what users have today.
     Nft,
+    /// The limit at traffic control: redirected at once, neither routed nor translated.
+    Tc,
+    /// The limit at XDP: the same before the kernel has made a packet of the frame.
+    Xdp,
+    /// `vnetctl attach --nat --no-shortcut`: every packet takes the kernel's way.
+    Slow,
     /// `vnetctl attach --nat`.
     Vnet,
     /// `vnetctl attach --nat --events`: what telling of mappings costs, where it may cost something.
@@ -26,6 +32,9 @@ impl Contender {
             Self::Direct => "direct",
             Self::Kernel => "kernel",
             Self::Nft => "nft",
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+            Self::Slow => "slow",
             Self::Vnet => "vnet",
             Self::Events => "events",
         }
@@ -37,6 +46,9 @@ impl Contender {
             Self::Direct => "direct cable",
             Self::Kernel => "kernel forwarding",
             Self::Nft => "nftables masquerade",
+            Self::Tc => "TC redirect (limit)",
+            Self::Xdp => "XDP redirect (limit)",
+            Self::Slow => "vnet, no shortcut",
             Self::Vnet => "vnet",
             Self::Events => "vnet, events on",
         }
@@ -45,15 +57,16 @@ impl Contender {
     /// The source that the server must see.
     pub(super) fn source(self, client: Ipv4Addr) -> Ipv4Addr {
         match self {
-            Self::Direct | Self::Kernel => client,
-            Self::Nft | Self::Vnet | Self::Events => lab::OUTSIDE,
+            Self::Direct | Self::Kernel | Self::Tc | Self::Xdp => client,
+            Self::Nft | Self::Slow | Self::Vnet | Self::Events => lab::OUTSIDE,
         }
     }
 
     /// Makes the lab's router one of this kind; with only these ports to hand out, if any are named.
     pub(super) fn prepare(self, lab: &Lab, ports: Option<&str>) {
         match self {
-            Self::Direct => {}
+            // What is between is made where the scene is.
+            Self::Direct | Self::Tc | Self::Xdp => {}
             Self::Kernel => {
                 lab.forward();
                 let gateway = lab::OUTSIDE;
@@ -63,11 +76,13 @@ impl Contender {
                 lab.forward();
                 lab.router.must("nft", &[&masquerade(ports)]);
             }
-            Self::Vnet | Self::Events => {
+            Self::Slow | Self::Vnet | Self::Events => {
                 let events = (self == Self::Events).then_some("--events");
+                let slow = (self == Self::Slow).then_some(["--no-shortcut", UPLINK]);
                 let ports = ports.map_or(vec![], |ports| vec!["--ports", ports]);
                 let words = ["attach", "--nat", UPLINK, "--inside", INSIDE].into_iter();
-                let words: Vec<_> = words.chain(events).chain(ports).collect();
+                let words: Vec<_> =
+                    words.chain(events).chain(slow.into_iter().flatten()).chain(ports).collect();
                 lab.vnetctl(&words).ok();
             }
         }

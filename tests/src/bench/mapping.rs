@@ -47,7 +47,7 @@ struct Field<'a> {
 
 /// Takes one sample, by a router that translates.
 pub(super) fn sample(contender: Contender, object: &[u8]) -> Result<Vec<Sample>> {
-    let scene = Scene::narrow(contender);
+    let scene = Scene::narrow(contender, object)?;
     let plan = Flows { frame: packets::frame(&scene), count: 1, first: 0 };
     let there = (scene.server(), scene.server_port());
     let mut server = End::load(object, there, scene.source(), &plan)?;

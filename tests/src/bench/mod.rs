@@ -12,6 +12,7 @@ mod contender;
 mod cpu;
 mod generator;
 mod latency;
+mod limit;
 mod mapping;
 mod packets;
 mod scene;
@@ -51,7 +52,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "direct,kernel,nft,vnet,events"
+        default_value = "direct,kernel,nft,tc,xdp,slow,vnet,events"
     )]
     pub contenders: Vec<Contender>,
     /// Works to do
@@ -84,8 +85,8 @@ pub fn run(options: &Options) -> Result<Vec<Series>> {
         .with_context(|| format!("cannot read the generator {}", options.generator.display()))?;
     let budget = if options.quick { Budget::QUICK } else { Budget::FULL };
     let works = Work::list(&options.works, &options.flows);
-    let scenes: Vec<_> =
-        options.contenders.iter().map(|contender| Scene::new(*contender)).collect();
+    let scenes = options.contenders.iter().map(|contender| Scene::new(*contender, &object));
+    let scenes = scenes.collect::<Result<Vec<_>>>()?;
     let mut series = Vec::new();
     for round in 1..=options.rounds {
         for work in &works {

@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use anyhow::Result;
+
 use super::contender::Contender;
+use super::limit::{Hook, Wire};
 use super::mapping;
 use crate::ifreq::{self, Offload};
 use crate::lab::{self, ETH, INSIDE, Lab, UPLINK};
@@ -20,6 +23,8 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(super) struct Scene {
     pub(super) contender: Contender,
     wiring: Wiring,
+    /// Goes before the devices that it joins.
+    wire: Option<Wire>,
 }
 
 #[derive(Debug)]
@@ -30,20 +35,26 @@ enum Wiring {
 
 impl Scene {
     /// Builds it.
-    pub(super) fn new(contender: Contender) -> Self {
-        Self::of(contender, None)
+    pub(super) fn new(contender: Contender, object: &[u8]) -> Result<Self> {
+        Self::of(contender, None, object)
     }
 
     /// Builds it with a range of ports that can be filled.
-    pub(super) fn narrow(contender: Contender) -> Self {
+    pub(super) fn narrow(contender: Contender, object: &[u8]) -> Result<Self> {
         let last = FIRST_PORT + mapping::RANGE - 1;
-        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")))
+        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")), object)
     }
 
-    fn of(contender: Contender, ports: Option<&str>) -> Self {
+    fn of(contender: Contender, ports: Option<&str>, object: &[u8]) -> Result<Self> {
         let wiring = match contender {
             Contender::Direct => direct(),
-            Contender::Kernel | Contender::Nft | Contender::Vnet | Contender::Events => {
+            Contender::Kernel
+            | Contender::Nft
+            | Contender::Tc
+            | Contender::Xdp
+            | Contender::Slow
+            | Contender::Vnet
+            | Contender::Events => {
                 let lab = Lab::plan().with_offloads().build();
                 assert_eq!(lab.client().address, CLIENT, "the usual lab has this client");
                 lab.fix_neighbours();
@@ -51,12 +62,17 @@ impl Scene {
                 Wiring::Routed(lab)
             }
         };
-        let scene = Self { contender, wiring };
+        let scene = Self { contender, wiring, wire: None };
         // A device takes frames from XDP only if its peer joined packets (GRO) when it came up, or
         // was told to since.
         scene.segmentation(false);
         scene.segmentation(true);
-        scene
+        let wire = match (contender, &scene.wiring) {
+            (Contender::Tc, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Tc, object)?),
+            (Contender::Xdp, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Xdp, object)?),
+            _ => None,
+        };
+        Ok(Self { wire, ..scene })
     }
 
     /// Where requests come from.
@@ -79,6 +95,7 @@ impl Scene {
     pub(super) fn next_hop(&self) -> Mac {
         match &self.wiring {
             Wiring::Direct { server_port, .. } => server_port.mac,
+            Wiring::Routed(lab) if self.wire.is_some() => lab.server_port.mac,
             Wiring::Routed(lab) => lab.client().router_port.mac,
         }
     }

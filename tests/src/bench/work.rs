@@ -87,6 +87,10 @@ impl Work {
     pub(super) fn compares(self, contender: Contender) -> bool {
         match contender {
             Contender::Direct | Contender::Kernel => self != Self::Mapping,
+            Contender::Tc => self != Self::Mapping,
+            // What is joined by the devices does not fit into XDP's frames.
+            Contender::Xdp => matches!(self, Self::Udp { .. }),
+            Contender::Slow => self != Self::Mapping,
             Contender::Nft | Contender::Vnet => true,
             Contender::Events => self == Self::Mapping,
         }

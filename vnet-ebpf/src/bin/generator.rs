@@ -3,8 +3,9 @@
 //!
 //! `generate` is run by BPF_PROG_TEST_RUN with live frames. The kernel reuses their pages without
 //! putting back what was in them, so all headers are written each time; nobody on the way changes the
-//! payload. `count` and `answer` are where the packets end. The globals are set before loading;
-//! vnet itself does not use this object.
+//! payload. `count` and `answer` are where the packets end, and `cross` and `cross_xdp` are the least
+//! that can be between: limits to compare with. The globals are set before loading; vnet itself does
+//! not use this object.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(unsafe_code, reason = "the licence and the globals are exported symbols")]
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
@@ -13,8 +14,8 @@ use aya_ebpf::{
     Global,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
     btf_maps::PerCpuArray,
-    macros::{btf_map, xdp},
-    programs::XdpContext,
+    macros::{btf_map, classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 
 // By path and not from the library: with the library, this object would carry all of vnet's maps.
@@ -60,7 +61,7 @@ static FIRST: Global<u32> = Global::new(0);
 /// How many flows take turns.
 #[unsafe(no_mangle)]
 static FLOWS: Global<u32> = Global::new(1);
-/// Index of the device at this end, to send by.
+/// Index of the device to send by.
 #[unsafe(no_mangle)]
 static DEVICE: Global<u32> = Global::new(0);
 /// The source that packets should come from, as on the wire.
@@ -118,6 +119,19 @@ pub fn answer(context: XdpContext) -> u32 {
         Some(()) => frame.redirect(DEVICE.load()),
         None => XDP_ABORTED,
     }
+}
+
+/// The limit of what a program can do at ingress of traffic control: every packet leaves at once by
+/// `DEVICE`, unchanged.
+#[classifier]
+pub fn cross(_context: TcContext) -> i32 {
+    xdp::redirect(DEVICE.load()) as i32
+}
+
+/// The same before the kernel has made a packet of the frame.
+#[xdp]
+pub fn cross_xdp(context: XdpContext) -> u32 {
+    XdpFrame::new(context).redirect(DEVICE.load())
 }
 
 /// Every flow in turn, so that tables are filled in order; after that always far from the one

@@ -43,8 +43,7 @@ impl XdpFrame {
     #[inline(always)]
     #[must_use]
     pub fn redirect(&self, ifindex: u32) -> u32 {
-        // SAFETY: the helper takes integers only, and notes them for when the program returns.
-        unsafe { bpf_redirect(ifindex, 0) as u32 }
+        redirect(ifindex)
     }
 
     #[inline(always)]
@@ -61,6 +60,14 @@ impl XdpFrame {
         let edge = unsafe { self.context.ctx.byte_add(AT).cast::<u32>().read() };
         edge as usize
     }
+}
+
+/// Sends what the program runs on out by another device: the action to return.
+#[inline(always)]
+#[must_use]
+pub fn redirect(ifindex: u32) -> u32 {
+    // SAFETY: the helper takes integers only, and notes them for when the program returns.
+    unsafe { bpf_redirect(ifindex, 0) as u32 }
 }
 
 /// Counts one more on this CPU, and returns how many there were before.

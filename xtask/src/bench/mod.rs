@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", default_value = "1,1000,64000")]
     flows: String,
     /// Ways to compare
-    #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,vnet,events")]
+    #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,tc,xdp,slow,vnet,events")]
     contenders: String,
     /// Works to do
     #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping")]
@@ -52,7 +52,7 @@ impl Options {
         Self {
             rounds: None,
             flows: "1,1000".to_owned(),
-            contenders: "direct,kernel,nft,vnet,events".to_owned(),
+            contenders: "direct,kernel,nft,tc,xdp,slow,vnet,events".to_owned(),
             works: "udp,latency,connect,bulk,mapping".to_owned(),
             quick: true,
             out: None,
