@@ -121,6 +121,7 @@ fn flows() -> Row {
         dmac,
         smac,
         header,
+        came,
         class,
         reserved
     });

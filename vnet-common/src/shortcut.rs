@@ -27,13 +27,15 @@ pub struct Hop {
     pub dmac: [u8; 6],
     /// Source address of its Ethernet header: the device's.
     pub smac: [u8; 6],
-    /// Bytes of link header that packets have on that device: 14 (Ethernet) or 0.
+    /// Bytes of link header that packets have where they leave: 14 (Ethernet) or 0.
     pub header: u8,
+    /// The same where they come in.
+    pub came: u8,
     /// Its traffic class, without the bits for congestion (RFC 2474, RFC 3168): routing may depend
     /// on it.
     pub class: u8,
     /// Always zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 record!(Hop, 40);
 

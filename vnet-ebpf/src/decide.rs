@@ -50,7 +50,6 @@ pub extern "C" fn vnet_decide_in(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
         Ok(link) if link.roles & role::SORTER != 0 => return sort::come_back(&frame),
-        Ok(link) if link.roles & role::UPLINK == 0 && shortcut::renew(&frame) => open::OPENED,
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::decide(&frame),
         Ok(link) => by_part(&frame, Direction::In, link),
         Err(Reason::Malformed) => Reason::MalformedIn as u32,

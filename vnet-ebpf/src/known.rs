@@ -17,7 +17,7 @@ use crate::{
         maps,
     },
     packet::{self, Bytes as _, Kind, Packet, Part},
-    shortcut::{self, Taken},
+    shortcut,
 };
 
 /// Bytes of an Ethernet header.
@@ -59,7 +59,7 @@ fn known(
         return None;
     }
     if link.roles & role::UPLINK == 0 {
-        return inside(frame, direction, last, packet, link);
+        return inside(frame, direction, packet, link);
     }
     packet::parse(frame, packet, network_header(frame, link), frame.length()).ok()?;
     if packet.part != Part::Whole && !last {
@@ -71,9 +71,6 @@ fn known(
         return None;
     }
     if direction == Direction::In {
-        if let Taken::End(end) = shortcut::take(frame, packet, &entry, direction, true) {
-            return Some(end);
-        }
         shortcut::ask(frame, packet, &entry, link);
     }
     let passed = flow::forward(frame, packet, entry, direction);
@@ -93,7 +90,6 @@ fn known(
 fn inside(
     frame: &mut Frame,
     direction: Direction,
-    last: bool,
     packet: &mut Packet,
     link: &Link,
 ) -> Option<Reason> {
@@ -123,13 +119,6 @@ fn inside(
             // A first fragment may have the tuple of one; its port cannot be translated alone.
             Some(entry) if entry.hairpin() && flow::carries(packet.kind, Direction::Out) => {
                 Some(hairpin::enter(frame, packet, &entry).unwrap_or_else(|reason| reason))
-            }
-            Some(entry) if entry.outward() => {
-                match shortcut::take(frame, packet, &entry, Direction::Out, last) {
-                    Taken::No => Some(Reason::Inside),
-                    Taken::Unsure => None,
-                    Taken::End(end) => Some(end),
-                }
             }
             Some(_) => Some(Reason::Inside),
             None if inbound::outside(packet.key.daddr).is_some() => None,

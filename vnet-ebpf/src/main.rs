@@ -18,7 +18,7 @@ use vnet_ebpf::{
         frame::{Frame, Skb},
         hops,
     },
-    known, order,
+    known, order, shortcut,
     six::{vnet_six_in, vnet_six_out},
 };
 
@@ -26,6 +26,10 @@ use vnet_ebpf::{
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
     hops::arrives(context.skb.skb);
+    let verdict = shortcut::take(&mut Frame::of(TcContext::new(context.skb.skb)));
+    if verdict != AGAIN {
+        return verdict;
+    }
     run(context, Direction::In, vnet_decide_in, vnet_six_in)
 }
 

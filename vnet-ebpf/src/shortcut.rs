@@ -17,15 +17,15 @@ use vnet_common::{
 };
 
 use crate::{
-    address, flow,
+    account, address, flow,
     kernel::{
         clock,
         desk::desk,
         flows::Entry,
-        frame::{Frame, Skb, ethertype},
+        frame::{Frame, InPlace, Skb, ethertype},
         maps,
     },
-    packet::{Bytes as _, IPV4_HEADER, Kind, Packet, Part},
+    packet::{self, Bytes as _, IPV4_HEADER, Kind, Packet, Part},
     rewrite::{self, Patch as _},
 };
 
@@ -34,59 +34,49 @@ const ETHERNET: u32 = 14;
 /// The bits of the type of service that routing looks at.
 const CLASS: u8 = 0xfc;
 
-/// What becomes of a packet of a known flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It takes the kernel's way.
-    No,
-    /// It would leave by the shortcut, but somebody has to look first whether its outside address is
-    /// still there.
-    Unsure,
-    /// It has met this end.
-    End(Reason),
+/// Sends the packet the way that is remembered of its flow, if there is one and it may: the verdict,
+/// or [`account::AGAIN`] when it takes the kernel's way.
+#[inline(never)]
+#[must_use]
+pub fn take(frame: &mut Frame) -> i32 {
+    let mut packet = Packet::UNKNOWN;
+    let Some(entry) = way(frame, &mut packet) else { return account::AGAIN };
+    let (device, direction) = (entry.hop_device().0, entry.direction());
+    let present = direction == Direction::In || from_present_address(frame, &packet, &entry);
+    if device == 0 || !present {
+        return account::AGAIN;
+    }
+    let reason = pass(frame, &packet, entry, direction);
+    account::log(frame, direction, &packet, reason);
+    let verdict = account::tally(frame, packet.payload, reason);
+    frame.take_shortcut(device);
+    verdict
 }
 
-/// Sends a packet of a known flow the way that is remembered, if there is one and it may. `sure`:
-/// somebody has just looked at its outside address.
-#[inline(always)]
-pub fn take(
-    frame: &mut Frame,
-    packet: &Packet,
-    entry: &Entry,
-    direction: Direction,
-    sure: bool,
-) -> Taken {
-    let device = way(frame, packet, entry);
-    if device == 0 {
-        return Taken::No;
+/// The packet's flow, if it may take the way that this remembers. Nothing is asked about the device it
+/// has come in by: that its flow remembers that device says enough, and where its IP header would be
+/// elsewhere, what is read here is of no flow that came in by it. Not inlined, because of the stack: so
+/// it is given back before the kernel is asked for an address.
+#[inline(never)]
+fn way(frame: &Frame, packet: &mut Packet) -> Option<Entry> {
+    if frame.ethertype() != ethertype::IPV4 || frame.has_tag() {
+        return None;
     }
-    if direction == Direction::Out && !address::is_current(entry, sure) {
-        return if sure { Taken::No } else { Taken::Unsure };
-    }
-    Taken::End(match pass(frame, packet, entry, direction) {
-        Ok(()) => {
-            frame.take_shortcut(device);
-            if direction == Direction::Out { Reason::ShortcutOut } else { Reason::ShortcutIn }
-        }
-        Err(reason) => reason,
-    })
-}
-
-/// Index of the device that the packet may leave by at once; 0 when it may not.
-#[inline(always)]
-fn way(frame: &Frame, packet: &Packet, entry: &Entry) -> u32 {
+    let ethernet = frame.half(ETHERNET - 2)? == ethertype::IPV4.to_be();
+    let l3 = if ethernet { ETHERNET } else { 0 };
+    packet::parse(frame, packet, l3, frame.length()).ok()?;
+    let entry = Entry::find(&packet.key)?;
     let (device, learnt) = entry.hop_device();
     if device == 0 || !Hop::holds(learnt, Hop::stamp(clock::now())) {
-        return 0;
+        return None;
     }
-    let Some(config) = maps::config() else { return 0 };
     let (from, epoch) = entry.hop_from();
-    let odds = from ^ frame.device() | u32::from(epoch ^ config.epoch as u16);
-    if odds | unlike(frame, packet, entry) != 0 {
-        return 0;
+    let odds = from ^ frame.device() | u32::from(epoch ^ maps::config()?.epoch as u16);
+    if odds | unlike(frame, packet, &entry) != 0 {
+        return None;
     }
     // Read once more: it is 0 while another CPU notes another way.
-    if entry.hop_device().0 == device { device } else { 0 }
+    (entry.hop_device().0 == device).then_some(entry)
 }
 
 /// States of conversations that go on, as bits; where one end has said all, the other has not.
@@ -111,7 +101,7 @@ fn unlike(frame: &Frame, packet: &Packet, entry: &Entry) -> u32 {
     }
     let differs = u32::from(own_class ^ class)
         | (packet.l4 ^ (packet.l3 + IPV4_HEADER))
-        | packet.l3.wrapping_mul(packet.l3 ^ ETHERNET)
+        | packet.l3 ^ u32::from(entry.hop_came())
         | frame.kind()
         | u32::from(!entry.flags() & flag::ACCEPTED);
     let below =
@@ -138,45 +128,51 @@ fn facts(frame: &Frame, packet: &Packet) -> Option<(u8, u8)> {
     Some((service & CLASS, ttl))
 }
 
-/// Asks the kernel whether the outside address of the flow on the desk is still the uplink's, if it
-/// is one that leaves by an uplink.
+/// Whether the flow's outside address is the uplink's: the kernel is asked once a tick.
 #[inline(always)]
-pub fn renew(frame: &Frame) -> bool {
+fn from_present_address(frame: &Frame, packet: &Packet, entry: &Entry) -> bool {
+    if address::is_current(entry, false) {
+        return true;
+    }
     let Some(desk) = desk() else { return false };
-    let Some(entry) = Entry::find(&desk.packet.key).filter(Entry::outward) else { return false };
+    desk.packet.key = packet.key;
     address::refresh(frame, entry.outside().into());
-    true
+    address::is_current(entry, true)
 }
 
-/// Does to the packet what NAT, forwarding and the neighbour's entry would do.
-#[inline(always)]
-fn pass(
-    frame: &mut Frame,
-    packet: &Packet,
-    entry: &Entry,
-    direction: Direction,
-) -> Result<(), Reason> {
-    let target = entry.target();
-    flow::count(frame, packet, *entry, direction);
-    rewrite::forward(frame, packet, &target)?;
-    if entry.hop_header() != 0 {
-        if packet.l3 == 0 {
-            if !frame.add_header() {
-                return Err(Reason::Rewrite);
-            }
-            frame.set_half(ETHERNET - 2, ethertype::IPV4.to_be())?;
-        }
-        frame.set_words(0, &entry.hop_macs())?;
-    }
+/// Does to the packet what NAT, forwarding and the neighbour's entry would do; the reason, as a number.
+#[inline(never)]
+fn pass(frame: &mut Frame, packet: &Packet, entry: Entry, direction: Direction) -> u32 {
+    flow::count(frame, packet, entry, direction);
     entry.mark_as_noted(frame);
-    Ok(())
+    match rewrite(frame, packet, &entry) {
+        Ok(()) if direction == Direction::Out => Reason::ShortcutOut as u32,
+        Ok(()) => Reason::ShortcutIn as u32,
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn rewrite(frame: &mut Frame, packet: &Packet, entry: &Entry) -> Result<(), Reason> {
+    let mut frame = InPlace(frame);
+    rewrite::forward(&mut frame, packet, &entry.target())?;
+    if entry.hop_header() == 0 {
+        return Ok(());
+    }
+    if packet.l3 == 0 {
+        if !frame.0.add_header() {
+            return Err(Reason::Rewrite);
+        }
+        frame.set_half(ETHERNET - 2, ethertype::IPV4.to_be())?;
+    }
+    frame.set_words(0, &entry.hop_macs())
 }
 
 /// Notes how a packet of a known flow, translated already, leaves by the uplink. Not inlined: it is
 /// off the steady path.
 #[inline(never)]
 pub fn learn_out(frame: &Frame, packet: &Packet, entry: &Entry, link: &Link) {
-    if may_learn(frame, packet, entry, link) {
+    if may_learn(packet, entry, link) {
         note(frame, packet, entry);
     }
 }
@@ -199,7 +195,7 @@ pub extern "C" fn vnet_learn(skb: Skb) -> u32 {
     let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
     let packet = &desk.packet;
     if let (Some(link), Some(entry)) = (maps::link(frame.device()), answered(&frame, packet)) {
-        if may_learn(&frame, packet, &entry, link) {
+        if may_learn(packet, &entry, link) {
             note(&frame, packet, &entry);
         }
     }
@@ -214,14 +210,12 @@ fn answered(frame: &Frame, packet: &Packet) -> Option<Entry> {
     back.serves(Direction::In, frame.arrived_on()).then_some(back)
 }
 
-/// Whether the packet shows the way for others: it is like most, and both devices are ones that
-/// packets may leave and come in by without the kernel.
+/// Whether the packet shows the way for others: it is like most, and the device is one that packets
+/// may leave by without the kernel.
 #[inline(always)]
-fn may_learn(frame: &Frame, packet: &Packet, entry: &Entry, link: &Link) -> bool {
-    let came_by = maps::link(frame.arrived_on());
-    let ours = allowed(link) && came_by.is_some_and(allowed);
+fn may_learn(packet: &Packet, entry: &Entry, link: &Link) -> bool {
     let header = packet.l3 == ETHERNET || packet.l3 == 0;
-    ours && header && turns(packet, entry) == 0
+    allowed(link) && header && turns(packet, entry) == 0
 }
 
 #[inline(always)]
@@ -231,6 +225,7 @@ fn allowed(link: &Link) -> bool {
 
 #[inline(always)]
 fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
+    let Some(came_by) = maps::link(frame.arrived_on()).filter(|link| allowed(link)) else { return };
     let (Some(config), Some((class, _))) = (maps::config(), facts(frame, packet)) else { return };
     let now = Hop::stamp(clock::now());
     let (device, learnt) = entry.hop_device();
@@ -253,6 +248,7 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
         epoch: config.epoch as u16,
         size,
         class,
+        came: if came_by.header == 0 { 0 } else { ETHERNET as u8 },
         ..Hop::default()
     };
     if packet.l3 != 0 {

@@ -34,7 +34,18 @@ pub(crate) fn at_inside(datapath: &Datapath) -> Context {
 fn hop(from: u32, device: u32) -> Hop {
     let (dmac, smac, epoch) = (NEXT, OWN, Config::DEFAULT.epoch as u16);
     let learnt = now();
-    Hop { device, from, learnt, epoch, size: 1500, dmac, smac, header: 14, ..Hop::default() }
+    Hop {
+        device,
+        from,
+        learnt,
+        epoch,
+        size: 1500,
+        dmac,
+        smac,
+        header: 14,
+        came: 14,
+        ..Hop::default()
+    }
 }
 
 /// A connection that may take the shortcut in both directions: begins with this packet. Returns what

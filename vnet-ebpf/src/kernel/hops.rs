@@ -66,7 +66,14 @@ impl Entry {
         get!(self, header)
     }
 
-    /// The first 12 bytes of that header.
+    /// The same where they came in.
+    #[inline(always)]
+    #[must_use]
+    pub fn hop_came(&self) -> u8 {
+        get!(self, came)
+    }
+
+    /// The first 12 bytes of the header where they leave.
     #[inline(always)]
     #[must_use]
     pub fn hop_macs(&self) -> [u32; 3] {
@@ -96,7 +103,7 @@ impl Entry {
         // SAFETY: as above; it is only ever replaced whole.
         let device = unsafe { &*device.cast::<Atomic32>() };
         device.publish(0);
-        set!(self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, class);
+        set!(self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, came, class);
         device.publish(hop.device);
     }
 
