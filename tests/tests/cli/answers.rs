@@ -50,7 +50,7 @@ fn flows_have_all_there_is_to_know() {
     let rows = scene.lab.flows();
     assert_eq!(rows.len(), 3);
     let wanted = "instance ifname ifindex proto src sport dst dport outside outside_port state host \
-        packets_out bytes_out packets_in bytes_in age_s idle_s timeout_s left_s";
+        packets_out bytes_out packets_in bytes_in age_s idle_s timeout_s left_s way_out way_in";
     for row in &rows {
         let missing: Vec<_> =
             wanted.split_whitespace().filter(|key| !keys(row).contains(key)).collect();

@@ -1,6 +1,6 @@
 //! The shortcut: what goes on takes it, and nobody can tell but by the counters.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,8 @@ use vnet_tests::counters::Counters;
 use vnet_tests::lab::{Lab, UPLINK};
 use vnet_tests::netns::Netns;
 use vnet_tests::packet::{Body, Packet};
+use vnet_tests::ping::Pinger;
+use vnet_tests::socket::{PATIENCE, receive};
 use vnet_tests::wire::Wire;
 
 use crate::scene::{Scene, ask, bulk, echo, exchange, outside, server};
@@ -18,13 +20,8 @@ pub(crate) const VALID: Duration = Duration::from_secs(1);
 /// A UDP conversation that takes the shortcut: both ends of it.
 pub(crate) fn talking(scene: &Scene, port: u16) -> (UdpSocket, UdpSocket) {
     let (client, remote) = (scene.udp(0, port), scene.lab.server.udp(server()));
-    for _ in 0..4 {
-        ask(&client, &remote);
-    }
-    let before = Counters::of(&scene.lab);
-    ask(&client, &remote);
-    let moved = Counters::of(&scene.lab).since(&before);
-    assert!(moved.contains_key("shortcut_out") || moved.contains_key("nat_out"), "{moved:?}");
+    talk(&client, &remote, 5);
+    assert!(shortcuts(&scene.lab, &Counters::default()).0 > 0);
     (client, remote)
 }
 
@@ -166,18 +163,15 @@ fn what_the_kernel_has_to_see_takes_its_way() {
     });
     slow("more bytes than before", &|| {
         client.send_to(&[7; 1200], server()).expect("a datagram can be sent");
-        assert_eq!(vnet_tests::socket::receive(&remote).0.len(), 1200);
+        assert_eq!(receive(&remote).0.len(), 1200);
     });
-    // The TTL ends here: the kernel says so.
+    // The TTL ends here, and the kernel says so.
+    let ear = Pinger::new(&lab.client().netns);
+    talk(&client, &remote, 2);
     client.set_ttl(1).expect("a socket has a TTL");
-    let before = Counters::of(lab);
     client.send_to(b"how far?", server()).expect("a datagram can be sent");
-    client.set_ttl(64).expect("a socket has a TTL");
-    vnet_tests::socket::expect_silence(&remote, || {
-        remote.send_to(b"", outside(4000)).expect("a datagram can be sent");
-        client.send_to(b"probe", server()).expect("a datagram can be sent");
-    });
-    assert_eq!(Counters::of(lab).since(&before).get("time_exceeded"), None);
+    let told = ear.receive(PATIENCE, |packet| packet.ip.source == Ipv4Addr::new(10, 0, 0, 1));
+    assert!(told.is_some(), "the router told that the TTL was over");
     scene.end();
 }
 
@@ -190,6 +184,33 @@ fn set_tos(socket: &UdpSocket, tos: u32) {
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_TOS, value, 4)
     };
     assert_eq!(done, 0, "a socket has a type of service");
+}
+
+#[test]
+fn flows_tell_which_way_is_taken_and_why() {
+    let scene = Scene::new();
+    let lab = &scene.lab;
+    let (client, remote) = (scene.udp(0, 4000), lab.server.udp(server()));
+    let ways = || {
+        let flows = lab.flows();
+        ["way_out", "way_in"].map(|way| flows[0][way]["why"].as_str().unwrap_or("").to_owned())
+    };
+    client.send_to(b"question", server()).expect("a datagram can be sent");
+    receive(&remote);
+    assert_eq!(ways(), ["unanswered", "unanswered"]);
+    remote.send_to(b"answer", outside(4000)).expect("a datagram can be sent");
+    receive(&client);
+    assert_eq!(ways(), ["unseen", "unseen"]);
+    talk(&client, &remote, 3);
+    assert_eq!(ways(), ["shortcut", "shortcut"]);
+    let told = lab.vnetctl(&["flows", "-d"]).ok();
+    let mac = lab.server_port.mac;
+    told.says(&format!("out  shortcut: in0 -> up0 lladdr {mac}, up to 36 bytes"));
+    thread::sleep(VALID);
+    assert_eq!(ways(), ["due", "due"]);
+    lab.attach(&["--no-shortcut", "in0"]);
+    assert_eq!(ways(), ["kept_off", "kept_off"]);
+    scene.end();
 }
 
 #[test]

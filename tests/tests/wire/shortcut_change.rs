@@ -12,7 +12,7 @@ use vnet_tests::netns::Netns;
 use vnet_tests::skip;
 use vnet_tests::socket::receive;
 
-use crate::scene::{PORT, Scene, ask, outside, server, wait_until};
+use crate::scene::{Scene, ask, outside, server, wait_until};
 use crate::shortcut::{VALID, shortcuts, talking};
 
 /// Gives a namespace's firewall these rules; `false` where there is no nft, or no such kernel.
@@ -260,6 +260,5 @@ fn an_address_that_changes_is_followed_at_once() {
     let new: SocketAddrV4 = "198.51.100.9:4000".parse().expect("an address");
     assert_eq!(ask(&client, &remote), new, "the very next packet");
     assert_eq!(Counters::of(lab).since(&before).get("moved"), Some(&1));
-    let _ = PORT;
     scene.end();
 }

@@ -20,6 +20,7 @@ Examples:
   vnetctl flows
   vnetctl flows --top 10 --by bytes
   vnetctl flows --watch --top 20 --by packets
+  vnetctl flows -d --dport 443
   vnetctl flows --src 10.0.0.0/24 --proto tcp --state ESTABLISHED";
 
 /// Connections that are translated now, one line each
@@ -53,6 +54,9 @@ pub(super) struct Args {
     /// Only this state, such as ESTABLISHED
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
+    /// Also the way that packets take, and why: the shortcut past the kernel's routing, or not
+    #[arg(short, long)]
+    details: bool,
     #[command(flatten)]
     watch: watch::Watch,
 }
@@ -63,12 +67,12 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     if args.watch.watch {
         let mut rates = Rates::default();
         return watch::watch(&args.watch, output, async |since| {
-            snapshot(only.as_ref(), &filter, &mut rates, since, output).await
+            snapshot(only.as_ref(), &filter, &mut rates, since, (args.details, output)).await
         })
         .await;
     }
     let rows = view::flows(&view::instances(only.as_ref()).await?, &filter)?;
-    output.print(&rows, || text(&rows))?;
+    output.print(&rows, || shown(&rows, args.details))?;
     Ok(Exit::Ok)
 }
 
@@ -77,7 +81,7 @@ async fn snapshot(
     filter: &Filter,
     rates: &mut Rates<FlowIdentity>,
     since: Option<Duration>,
-    output: &Output,
+    (details, output): (bool, &Output),
 ) -> Result<Snapshot, Error> {
     let instances = view::instances(only).await?;
     let mut rows = view::flows(&instances, &Filter { top: None, ..filter.clone() })?;
@@ -87,7 +91,7 @@ async fn snapshot(
         row.bytes_per_s = rate;
     }
     rows.truncate(filter.top.unwrap_or(usize::MAX));
-    Ok(Snapshot { title, text: text(&rows), json: output.line(&rows) })
+    Ok(Snapshot { title, text: shown(&rows, details), json: output.line(&rows) })
 }
 
 /// The filter that was typed, or every fault in it.
@@ -164,6 +168,20 @@ const COLUMNS: [(&str, Align); 12] = [
     ("idle", Align::Right),
     ("left", Align::Right),
 ];
+
+/// The table; with details, the ways of each flow below its line.
+fn shown(rows: &[FlowRow], details: bool) -> String {
+    let text = text(rows);
+    if !details || rows.is_empty() {
+        return text;
+    }
+    let mut lines = text.lines();
+    let heading = lines.next().unwrap_or_default();
+    let each = lines
+        .zip(rows)
+        .map(|(line, row)| format!("{line}\n    out  {}\n    in   {}\n", row.way_out, row.way_in));
+    std::iter::once(format!("{heading}\n")).chain(each).collect()
+}
 
 pub(super) fn text(rows: &[FlowRow]) -> String {
     if rows.is_empty() {

@@ -64,8 +64,10 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::{Way, Why};
 
     fn row(src: [u8; 4], sport: u16, bytes_in: u64, packets_out: u64) -> FlowRow {
+        let way = Way { why: Why::Unseen, age_s: None, hop: None };
         FlowRow {
             instance: "default".into(),
             ifname: "eth0".into(),
@@ -88,6 +90,8 @@ mod tests {
             idle_s: 0.0,
             timeout_s: 300,
             left_s: 300.0,
+            way_out: way.clone(),
+            way_in: way,
             bytes_per_s: None,
         }
     }

@@ -9,6 +9,7 @@ use vnet_common::tcp::State;
 
 use super::clock::{now, seconds};
 use super::filter::Filter;
+use super::shortcut::Way;
 use crate::bpf::{Addresses, Connection, Pins, Tables};
 use crate::reconcile::Error;
 use crate::state::{Instance, read_name};
@@ -59,6 +60,10 @@ pub struct FlowRow {
     pub timeout_s: u32,
     /// Seconds until it ends if no packet comes.
     pub left_s: f64,
+    /// The way of packets from inside to outside.
+    pub way_out: Way,
+    /// The way of packets from outside to inside.
+    pub way_in: Way,
     /// Bytes of both directions per second since the last look, when there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_s: Option<u64>,
@@ -107,12 +112,13 @@ fn row(instance: &Instance, connection: &Connection, addresses: &Addresses, now:
     let last = out.last_seen.max(back.last_seen);
     let timeout = timeout(&instance.config, key.proto, out);
     let idle_s = seconds(now, last);
+    let src = addresses.read(key.saddr);
     FlowRow {
         instance: instance.name.to_string(),
         ifname: instance.links.get(&out.link).map(|l| read_name(&l.name)).unwrap_or_default(),
         ifindex: out.link,
         proto: proto_name(key.proto),
-        src: addresses.read(key.saddr),
+        src,
         sport: key.sport,
         dst: addresses.read(key.daddr),
         dport: key.dport,
@@ -129,6 +135,8 @@ fn row(instance: &Instance, connection: &Connection, addresses: &Addresses, now:
         idle_s,
         timeout_s: timeout,
         left_s: ((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0,
+        way_out: Way::of(instance, key.proto, src.is_ipv6(), out, now),
+        way_in: Way::of(instance, key.proto, src.is_ipv6(), back, now),
         bytes_per_s: None,
     }
 }

@@ -15,6 +15,7 @@ mod mappings;
 mod problem;
 mod rate;
 mod said;
+mod shortcut;
 mod status;
 
 pub use blocks::{BlockRow, Question, blocks};
@@ -27,6 +28,7 @@ pub use forwards::{ForwardRow, forwards};
 pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
+pub use shortcut::{Remembered, Way, Why};
 pub use status::{
     Health, HookRow, InsideRow, InstanceRow, Outside6Row, OutsideRow, Settings, status,
 };
