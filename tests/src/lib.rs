@@ -23,6 +23,7 @@ pub mod link;
 pub mod netns;
 pub mod packet;
 pub mod packet6;
+pub mod patience;
 pub mod ping;
 pub mod sentry;
 pub mod skip;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ifreq::{self, Offload};
 use crate::netns::Netns;
 use crate::packet::Mac;
+use crate::patience;
 
 /// The largest payload of an Ethernet frame, and what [`Cable::new`] gives its two devices.
 pub const DEFAULT_MTU: u32 = 1500;
@@ -118,7 +119,7 @@ pub fn offloads(netns: &Netns, device: &str, on: bool) {
 /// # Panics
 /// After five seconds.
 pub fn wait_running(netns: &Netns, device: &str) {
-    let limit = Instant::now() + Duration::from_secs(5);
+    let limit = Instant::now() + patience::seconds(5);
     netns.run(|| {
         while !ifreq::is_running(device).expect("the device exists") {
             assert!(Instant::now() < limit, "{device} in {} has no carrier", netns.name());

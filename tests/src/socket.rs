@@ -14,9 +14,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen,
 
 use crate::netns::Netns;
 use crate::packet::Endpoint;
+use crate::patience;
 
 /// How long a socket waits for a packet.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = patience::seconds(3);
 
 /// How long to wait for a packet that shall not come.
 pub const NOT_COMING: Duration = Duration::from_millis(300);

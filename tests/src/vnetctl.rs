@@ -10,8 +10,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::patience;
+
 /// The longest a command may take before it counts as hung.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = patience::seconds(60);
 
 /// The binary under test: `$VNETCTL`, else the one built beside the tests.
 ///

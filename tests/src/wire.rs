@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use crate::link::Port;
 use crate::netns::Netns;
 use crate::packet::{EtherType, Mac, Packet, explain};
+use crate::patience;
 
 /// How long [`Wire::expect`] waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = patience::seconds(3);
 
 /// How long [`Wire::expect_none`] lets a packet be on its way before it sends its probe.
 const GRACE: Duration = Duration::from_millis(50);

@@ -16,6 +16,7 @@ fn every_reason_is_explained() {
             Verdict::Pass => "pass",
             Verdict::Drop => "drop",
             Verdict::Detour => "detour",
+            Verdict::Shortcut => "shortcut",
         };
         has_row(&format!("| `{}` | {verdict} | {} |", reason.name(), reason.meaning()));
     }

@@ -189,6 +189,9 @@ pub mod link_flag {
     pub const BY_NAME: u32 = 4;
     /// What comes in or leaves here takes the kernel's way (`--no-shortcut DEV`).
     pub const NO_SHORTCUT: u32 = 8;
+    /// The device wants to know by which route a packet comes to it (tunnels): what leaves here takes
+    /// the kernel's way.
+    pub const NEEDS_ROUTE: u32 = 16;
 }
 
 /// Key of `sources`: a prefix in the layout of the kernel's LPM trie.

@@ -19,34 +19,25 @@ pub const AGAIN: i32 = i32::MAX;
 /// Not a verdict: somebody has to decide about a packet of IPv6.
 pub const SIX: i32 = i32::MAX - 1;
 
-/// Bit `n` is set when reason number `n` is a drop.
-const DROPS: u64 = {
-    let (mut drops, mut i) = (0, 0);
+/// Bit `n` is set when reason number `n` has this verdict.
+const fn with(verdict: Verdict) -> u64 {
+    let (mut set, mut i) = (0, 0);
     while i < Reason::ALL.len() {
-        if matches!(Reason::ALL[i].verdict(), Verdict::Drop) {
-            drops |= 1 << i;
+        if Reason::ALL[i].verdict() as u8 == verdict as u8 {
+            set |= 1 << i;
         }
         i += 1;
     }
-    drops
-};
-/// The same, of those that leave by a shortcut.
-const SHORTCUTS: u64 = {
-    let (mut shortcuts, mut i) = (0, 0);
-    while i < Reason::ALL.len() {
-        if matches!(Reason::ALL[i].verdict(), Verdict::Shortcut) {
-            shortcuts |= 1 << i;
-        }
-        i += 1;
-    }
-    shortcuts
-};
+    set
+}
+const DROPS: u64 = with(Verdict::Drop);
+const SHORTCUTS: u64 = with(Verdict::Shortcut);
 const _: () = assert!(Reason::ALL.len() <= 64);
 
 use crate::{
     kernel::{
         desk::desk,
-        frame::{Frame, Skb},
+        frame::{Frame, Skb, Wire},
         maps,
     },
     packet::Packet,
@@ -57,7 +48,13 @@ use crate::{
 /// where its headers end; `reason` is a [`Reason`] as a number.
 #[inline(always)]
 pub fn tally(frame: &Frame, payload: u32, reason: u32) -> i32 {
-    maps::count(reason, frame.on_wire(0, payload, frame.length()));
+    tally_wire(frame.on_wire(0, payload, frame.length()), reason)
+}
+
+/// The same, given what the packet is on the wire.
+#[inline(always)]
+pub fn tally_wire(wire: Wire, reason: u32) -> i32 {
+    maps::count(reason, wire);
     let is_in = |set: u64| set >> (reason & 63) & 1 != 0;
     match () {
         () if is_in(DROPS) => SHOT,

@@ -17,11 +17,11 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps,
     },
-    known, open, options,
+    known, learn, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End},
-    rewrite, shortcut, sort, translate,
+    rewrite, sort, translate,
 };
 
 /// Decides about a packet on its way out; [`AGAIN`] when its flow is known from now on.
@@ -31,7 +31,7 @@ use crate::{
 pub extern "C" fn vnet_decide_out(skb: Skb) -> i32 {
     let frame = Frame::new(skb);
     let code = match read(&frame) {
-        Ok(link) if link.roles & role::UPLINK == 0 && frame.asks() => shortcut::vnet_learn(skb),
+        Ok(link) if link.roles & role::UPLINK == 0 && frame.asks() => learn::vnet_learn(skb),
         Ok(link) if link.roles & role::UPLINK == 0 => hairpin::vnet_hairpin_own_error(skb),
         Ok(link) => by_part(&frame, Direction::Out, link),
         Err(reason) => {

@@ -13,16 +13,14 @@ use crate::{
     kernel::{
         desk::desk,
         flows::Entry,
-        frame::{Frame, Skb, ethertype},
+        frame::{ETHERNET, Frame, Skb, ethertype},
         maps,
     },
+    learn,
     packet::{self, Bytes as _, Kind, Packet, Part},
-    shortcut,
 };
 
-/// Bytes of an Ethernet header.
-const ETHERNET: u32 = 14;
-/// The same with a VLAN tag in it.
+/// Bytes of an Ethernet header with a VLAN tag in it.
 const TAGGED: u32 = 18;
 
 /// Takes the packet to its end, and returns that: a verdict, or [`AGAIN`] when somebody has to
@@ -71,11 +69,11 @@ fn known(
         return None;
     }
     if direction == Direction::In {
-        shortcut::ask(frame, packet, &entry, link);
+        learn::ask(frame, packet, &entry, link);
     }
     let passed = flow::forward(frame, packet, entry, direction);
-    if direction == Direction::Out {
-        shortcut::learn_out(frame, packet, &entry, link);
+    if direction == Direction::Out && passed.is_ok() {
+        learn::outward(frame, packet, &entry, link);
     }
     match passed {
         Ok(()) if direction == Direction::Out => Some(if last { opened() } else { Reason::NatOut }),

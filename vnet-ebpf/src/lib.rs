@@ -25,6 +25,7 @@ pub mod host;
 pub mod inbound;
 pub mod kernel;
 pub mod known;
+pub mod learn;
 pub mod nat66;
 pub mod npt;
 pub mod open;

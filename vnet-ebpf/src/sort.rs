@@ -17,15 +17,13 @@ use crate::{
         clock,
         desk::desk,
         fragments,
-        frame::{Frame, Skb, ethertype},
+        frame::{ETHERNET, Frame, Skb, ethertype},
         maps,
     },
     packet::{Bytes as _, Packet},
     rewrite::{self, Patch as _},
 };
 
-/// Bytes of an Ethernet header.
-pub(crate) const ETHERNET: u32 = 14;
 /// Destination and source of what goes to the sorter, as they lie in memory.
 pub(crate) const STATIONS: [u32; 3] = {
     let [a, b, c, d, e, f] = SORTER_MAC;

@@ -20,13 +20,13 @@ use crate::{
         clock,
         desk::{Desk, desk},
         fragments6,
-        frame::{Frame, Skb, ethertype},
+        frame::{ETHERNET, Frame, Skb, ethertype},
         maps,
     },
     packet::Bytes as _,
     packet6::{Packet6, bytes},
     rewrite::Patch as _,
-    sort::{ETHERNET, STATIONS},
+    sort::STATIONS,
 };
 
 /// Where the lower half of the flow label is.

@@ -17,6 +17,7 @@ mod mapping;
 mod packets;
 mod scene;
 mod series;
+mod verify;
 mod work;
 
 use std::path::PathBuf;
@@ -60,7 +61,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "udp,latency,connect,bulk,mapping"
+        default_value = "udp,latency,connect,bulk,mapping,verify"
     )]
     pub works: Vec<work::Kind>,
     /// Take short samples: to see that it works, not how fast it is

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::contender::Contender;
 use super::scene::Scene;
 use super::series::Sample;
-use super::{bulk, connect, latency, mapping, packets};
+use super::{bulk, connect, latency, mapping, packets, verify};
 
 /// A kind of work, as one asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +23,8 @@ pub enum Kind {
     Connect,
     /// New mappings while ports are many, few, and none.
     Mapping,
+    /// What the verifier walks.
+    Verify,
 }
 
 /// One work.
@@ -38,6 +40,8 @@ pub(super) enum Work {
     Connect,
     /// New mappings.
     Mapping,
+    /// What the verifier walks.
+    Verify,
 }
 
 /// How much is done for one sample.
@@ -79,12 +83,16 @@ impl Work {
             Kind::Latency => vec![Self::Latency],
             Kind::Connect => vec![Self::Connect],
             Kind::Mapping => vec![Self::Mapping],
+            Kind::Verify => vec![Self::Verify],
         });
         works.collect()
     }
 
     /// Whether it tells something about this contender.
     pub(super) fn compares(self, contender: Contender) -> bool {
+        if self == Self::Verify {
+            return contender == Contender::Vnet;
+        }
         match contender {
             Contender::Direct | Contender::Kernel => self != Self::Mapping,
             Contender::Tc => self != Self::Mapping,
@@ -109,6 +117,7 @@ impl Work {
             Self::Latency => latency::sample(scene, budget.requests),
             Self::Connect => connect::sample(scene, budget.connections),
             Self::Mapping => mapping::sample(scene.contender, generator),
+            Self::Verify => verify::sample(),
         }
     }
 }
@@ -123,6 +132,7 @@ impl fmt::Display for Work {
             Self::Latency => f.write_str("request and response"),
             Self::Connect => f.write_str("TCP connections"),
             Self::Mapping => f.write_str("new UDP mappings"),
+            Self::Verify => f.write_str("verified instructions"),
         }
     }
 }

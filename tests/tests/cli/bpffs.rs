@@ -54,6 +54,20 @@ fn a_refusal_does_not_leave_it_mounted() {
 }
 
 #[test]
+fn of_several_at_once_one_mounts_it() {
+    if !can_unshare() {
+        vnet_tests::skip!("unshare (util-linux) cannot make mount and process namespaces here");
+    }
+    let scene = Scene::new();
+    let script = "for turn in 1 2 3 4; do vnetctl attach --nat up0 >/dev/null & done; wait\n\
+        mount | grep -c ' /sys/fs/bpf '; vnetctl status | grep -c up0 >&2; vnetctl detach up0";
+    let outcome = without_bpffs(&scene.lab, script).ok();
+    assert!(outcome.stdout.starts_with("1\n"), "{outcome}");
+    assert_eq!(outcome.stderr.matches("mounted bpffs").count(), 1, "{outcome}");
+    scene.untouched();
+}
+
+#[test]
 fn a_lock_is_waited_for() {
     if !can_unshare() {
         vnet_tests::skip!("unshare (util-linux) cannot make mount and process namespaces here");

@@ -7,7 +7,7 @@ use vnet_common::policy::{Config, Link, link_flag, role};
 use vnet_common::shortcut::Hop;
 use vnet_common::tcp::State;
 use vnet_tests::datapath::{Datapath, Hook};
-use vnet_tests::packet::{Body, Mac, Packet, TcpFlags};
+use vnet_tests::packet::{Body, Mac, Packet, Sum, TcpFlags};
 use vnet_tests::test_run::{Action, Context};
 
 use crate::scene::{CLIENT, SERVER, answered, datagram, key, outside};
@@ -124,6 +124,16 @@ fn what_is_unlike_those_that_showed_the_way_takes_the_kernels() {
     let mut congested = datagram();
     congested.ip.tos = 3;
     enters(&datapath, &congested, Reason::ShortcutOut);
+    // A damaged header ends at a router, and the kernel is one (RFC 1812 section 5.2.2).
+    let mut damaged = datagram();
+    damaged.ip.checksum = Sum::Wrong(0x1234);
+    enters(&datapath, &damaged, Reason::Inside);
+    // A short frame is filled up, a long one is not.
+    for (data, end) in [(8, Reason::ShortcutOut), (40, Reason::Inside)] {
+        let framed = datagram().payload(&vec![0; data]).frame(Mac::default(), datapath.inside.mac);
+        let filled = [framed.bytes(), vec![0; 10]].concat();
+        datapath.judged_frame(Hook::In, &at_inside(&datapath), &filled, end);
+    }
     // For another station: the kernel would not look at it.
     let passing = datagram().frame(Mac::default(), Mac([2, 9, 9, 9, 9, 9]));
     datapath.judged(Hook::In, &at_inside(&datapath), &passing, Reason::Inside);
@@ -163,7 +173,8 @@ fn of_tcp_what_begins_or_ends_it_is_for_the_kernel_too() {
     both_ways(&mut datapath, &syn);
     let segment = |flags| Packet::tcp(CLIENT, SERVER, flags);
     enters(&datapath, &segment(ACK), Reason::ShortcutOut);
-    for flags in [TcpFlags::FIN | ACK, TcpFlags::SYN, TcpFlags::RST] {
+    // What acknowledges nothing belongs to no connection (RFC 9293).
+    for flags in [TcpFlags::FIN | ACK, TcpFlags::SYN, TcpFlags::RST, TcpFlags::default()] {
         enters(&datapath, &segment(flags), Reason::Inside);
     }
     // One end has said all, and the other goes on.

@@ -67,6 +67,24 @@ fn other_outside(port: u16) -> SocketAddrV4 {
 }
 
 #[test]
+fn both_take_the_shortcut_by_the_inside_device_that_they_share() {
+    let two = Two::new();
+    let lab = &two.scene.lab;
+    let client = two.scene.udp(0, 4000);
+    let remotes = [lab.server.udp(server()), two.server.udp((OTHER_SERVER, PORT))];
+    for remote in &remotes {
+        for _ in 0..5 {
+            ask(&client, remote);
+        }
+    }
+    for flows in [lab.flows(), two.flows()] {
+        assert_eq!(flows[0]["way_out"]["why"], "shortcut", "{flows:?}");
+        assert_eq!(flows[0]["way_in"]["why"], "shortcut", "{flows:?}");
+    }
+    two.end();
+}
+
+#[test]
 fn inside_hosts_use_two_uplinks_at_once() {
     let two = Two::new();
     let lab = &two.scene.lab;

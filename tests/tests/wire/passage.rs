@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
-use std::time::Duration;
 
 use vnet_tests::counters::Counters;
 use vnet_tests::lab::Lab;
 use vnet_tests::netns::Netns;
 use vnet_tests::ping::Pinger;
-use vnet_tests::socket::{receive, try_receive};
+use vnet_tests::socket::{PATIENCE, receive, try_receive};
 
 use crate::scene::{PORT, ask, bulk, echo};
 
@@ -52,7 +51,7 @@ impl Passage<'_> {
         self.datagrams();
         self.connection();
         let pinger = Pinger::new(self.client.netns);
-        let pong = pinger.ping(self.server.address, 7, Duration::from_secs(3));
+        let pong = pinger.ping(self.server.address, 7, PATIENCE);
         assert!(pong.is_some(), "no answer to a ping over {}", self.uplink);
         self.refusal_from_outside();
         self.refusal_from_inside();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use vnet_tests::lab::{self, Lab, Plan};
 use vnet_tests::packet::Endpoint;
+use vnet_tests::patience;
 use vnet_tests::sentry::Sentry;
 use vnet_tests::socket::receive;
 
@@ -129,6 +130,7 @@ pub(crate) fn exchange(client: &mut TcpStream, server: &mut TcpStream) {
 /// Waits until something is so.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, limit: Duration, so: impl Fn() -> bool) {
+    let limit = limit * patience::FACTOR;
     let end = Instant::now() + limit;
     while !so() {
         assert!(Instant::now() < end, "after {limit:?} still not so: {what}");

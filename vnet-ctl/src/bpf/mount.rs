@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::thread::LinkNameSpaceType;
 
@@ -61,13 +62,24 @@ fn parent(status: &str) -> Option<String> {
     (parent != "0").then(|| parent.to_owned())
 }
 
-/// Mounts bpffs.
+/// Mounts bpffs where it is not mounted; whether it was not. Of those who find it missing at once, one
+/// mounts it: the directory that is below the mount is what they all can lock.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn mount() -> Result<(), Error> {
-    let mounted = rustix::mount::mount("bpf", ROOT, "bpf", MountFlags::empty(), Some(c"mode=0700"));
-    mounted.map_err(|error| Error::file("mount bpffs on", Path::new(ROOT), io::Error::from(error)))
+pub fn mount() -> Result<bool, Error> {
+    if is_mounted() {
+        return Ok(false);
+    }
+    let mounted = File::open(ROOT).and_then(|below| {
+        rustix::fs::flock(&below, FlockOperation::LockExclusive)?;
+        if is_mounted() {
+            return Ok(false);
+        }
+        rustix::mount::mount("bpf", ROOT, "bpf", MountFlags::empty(), Some(c"mode=0700"))?;
+        Ok(true)
+    });
+    mounted.map_err(|error| Error::file("mount bpffs on", Path::new(ROOT), error))
 }
 
 /// Takes the mount back.

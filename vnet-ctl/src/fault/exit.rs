@@ -29,7 +29,6 @@ impl Fault {
             | Self::Address6Alone
             | Self::ManyAddresses6
             | Self::Word { .. }
-            | Self::NoShortcut { .. }
             | Self::DetachWhat => Exit::Usage,
             Self::Forward(fault) => fault.exit(),
             Self::Permission { .. } => Exit::Permission,

@@ -154,16 +154,6 @@ pub enum Fault {
         "device '{0}' is neither Ethernet nor a plain IP tunnel: vnet cannot find the IP header on it"
     )]
     LinkLayer(String),
-    /// `--no-shortcut` names a device that nothing is attached to.
-    #[error(
-        "--no-shortcut {device}: packets of '{device}' take the kernel's way anyway; it is about one of: {there}"
-    )]
-    NoShortcut {
-        /// The device.
-        device: String,
-        /// Those that have the programs.
-        there: String,
-    },
     /// The device has no usable address.
     #[error(
         "device '{0}' has no global IPv4 address; add one (ip address add … dev {0}) and attach again"

@@ -95,6 +95,7 @@ fn device(message: &LinkMessage, all: &[LinkMessage]) -> Device {
         name: name.unwrap_or_default(),
         header,
         enters: enters(message, all),
+        needs_route: needs_route(message),
         up: message.header.flags.contains(LinkFlags::Up),
         mac: mac(message),
         ..Device::default()
@@ -122,6 +123,22 @@ fn enters(message: &LinkMessage, all: &[LinkMessage]) -> bool {
         && !flags.contains(LinkFlags::Loopback)
         && !is(message, &InfoKind::Vrf)
         && master.is_none_or(|master| is(master, &InfoKind::Vrf))
+}
+
+/// Whether a device may look at the route that a packet has (`skb_dst`): tunnels whose other end the
+/// route tells. On PPP older kernels leave a link header before what a program sends there.
+fn needs_route(message: &LinkMessage) -> bool {
+    const LAYERS: [LinkLayerType; 3] =
+        [LinkLayerType::Ppp, LinkLayerType::Tunnel, LinkLayerType::Ipgre];
+    const KINDS: [InfoKind; 6] = [
+        InfoKind::Vxlan,
+        InfoKind::Geneve,
+        InfoKind::GreTap,
+        InfoKind::GreTap6,
+        InfoKind::ErSpan,
+        InfoKind::Ip6ErSpan,
+    ];
+    LAYERS.contains(&message.header.link_layer_type) || KINDS.iter().any(|kind| is(message, kind))
 }
 
 /// Whether a device is of this kind.

@@ -8,6 +8,7 @@ use super::step::{Grip, Plan, Step};
 use crate::spec::Hook;
 use crate::state::{
     Host, IP_FORWARD, Instance, LIBERAL, Running, Way, conf_device, hooks as hooks_of,
+    takes_shortcuts,
 };
 
 /// Steps from `found` (nothing, or a complete and living instance) to `wanted`.
@@ -124,7 +125,8 @@ fn remember(plan: &mut Plan, wanted: &Instance, before: &Instance) {
 
 /// Connection tracking is told that it will not see all segments of a connection.
 fn let_pass(plan: &mut Plan, wanted: &Instance, host: &Host) {
-    if host.sysctls.get(LIBERAL) == Some(&0) && wanted.sysctls.contains_key(LIBERAL) {
+    let wants = takes_shortcuts(&wanted.links) && wanted.sysctls.contains_key(LIBERAL);
+    if wants && host.sysctls.get(LIBERAL) == Some(&0) {
         plan.push(Step::SetSysctl(LIBERAL.to_owned(), 1), Step::SetSysctl(LIBERAL.to_owned(), 0));
     }
 }

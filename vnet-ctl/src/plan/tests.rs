@@ -11,8 +11,8 @@ use vnet_common::policy::{Source, link_flag, role, source};
 use super::*;
 use crate::spec::{Attach, Hook, Words};
 use crate::state::{
-    Device, Forwarding, Found, Host, IP_FORWARD, Instance, Programs, Running, Tc, Way, calls,
-    wanted,
+    Device, Forwarding, Found, Host, IP_FORWARD, Instance, LIBERAL, Programs, Running, Tc, Way,
+    calls, wanted,
 };
 
 const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2, tag_calls: 3 };
@@ -215,6 +215,27 @@ fn removal_is_the_reverse_and_puts_everything_back() {
 }
 
 #[test]
+fn connection_tracking_is_liberal_while_there_are_shortcuts() {
+    let mut strict = host(true, 1, 1);
+    strict.sysctls.insert(LIBERAL.to_owned(), 0);
+    let mut world = world(strict);
+    let kept = wish(Words { no_shortcut: vec!["eth0".into()], ..Words::default() });
+    settle(&mut world, &kept);
+    assert_eq!(world.host.sysctls[LIBERAL], 0, "all packets are the kernel's");
+    settle(&mut world, &wish(Words::default()));
+    assert_eq!(world.host.sysctls[LIBERAL], 1);
+    let heir = Instance::empty(crate::spec::Instance::parse("other").unwrap());
+    let plan = remove(world.instance.as_ref().unwrap(), &world.host, Some(&heir));
+    position(&plan, |step| matches!(step, Step::HandSysctl(name, ..) if name == LIBERAL));
+    // Somebody makes it strict again, and then it is his.
+    world.host.sysctls.insert(LIBERAL.to_owned(), 0);
+    let plan = remove(world.instance.as_ref().unwrap(), &world.host, None);
+    assert!(!plan.steps.iter().any(|planned| matches!(planned.step, Step::SetSysctl(..))));
+    world.run(&plan);
+    assert_eq!(world.instance, None);
+}
+
+#[test]
 fn a_sysctl_somebody_else_changed_stays() {
     let mut world = world(host(true, 0, 1));
     settle(&mut world, &wish(Words::default()));
@@ -272,7 +293,10 @@ fn words() -> impl Strategy<Value = Words> {
     let address = prop::sample::subsequence(vec!["203.0.113.7", "203.0.113.8"], 0..=2);
     let level = prop::option::of(prop::sample::select(vec!["off", "debug"]));
     let udp = prop::option::of(1u32..400);
-    (inside, ports, address, level, udp).prop_map(|(inside, ports, address, level, udp)| Words {
+    let kept = prop::sample::subsequence(vec!["eth0", "lan0"], 0..=2);
+    let all = (inside, ports, address, level, udp, kept);
+    all.prop_map(|(inside, ports, address, level, udp, kept)| Words {
+        no_shortcut: kept.into_iter().map(str::to_owned).collect(),
         inside: inside.into_iter().map(str::to_owned).collect(),
         ports: ports.map(str::to_owned),
         address: address.into_iter().map(str::to_owned).collect(),
@@ -288,8 +312,10 @@ proptest! {
     #[test]
     fn every_way_settles_and_leads_back(
         first in words(), second in words(), tcx: bool, forward in 0..2i32, lan in 0..2i32,
+        liberal in 0..2i32,
     ) {
-        let before = host(tcx, forward, lan);
+        let mut before = host(tcx, forward, lan);
+        before.sysctls.insert(LIBERAL.to_owned(), liberal);
         let mut world = world(before.clone());
         settle(&mut world, &wish(first));
         settle(&mut world, &wish(second));
@@ -304,9 +330,11 @@ proptest! {
     #[test]
     fn every_step_can_be_taken_back(
         first in words(), second in words(), tcx: bool, forward in 0..2i32, lan in 0..2i32,
-        cut in 0..40usize,
+        liberal in 0..2i32, cut in 0..40usize,
     ) {
-        let mut world = world(host(tcx, forward, lan));
+        let mut host = host(tcx, forward, lan);
+        host.sysctls.insert(LIBERAL.to_owned(), liberal);
+        let mut world = world(host);
         settle(&mut world, &wish(first));
         let before = world.clone();
         let plan = plan(&world, &wish(second));

@@ -36,10 +36,11 @@ impl Sysctls {
     /// When the tree cannot be read.
     pub fn forwarding(&self) -> io::Result<BTreeMap<String, i32>> {
         let mut found = BTreeMap::from([(IP_FORWARD.to_owned(), self.read(IP_FORWARD)?)]);
-        // A kernel without IPv6 or connection tracking does not have them.
-        for name in [IPV6_FORWARD, LIBERAL] {
-            found.extend(self.read(name).ok().map(|value| (name.to_owned(), value)));
-        }
+        // A kernel without IPv6 does not have it.
+        found.extend(self.read(IPV6_FORWARD).ok().map(|value| (IPV6_FORWARD.to_owned(), value)));
+        // Nor one without connection tracking this; where it cannot be set, it is as good as not there.
+        let liberal = self.read(LIBERAL).ok().filter(|_| self.can_write(LIBERAL));
+        found.extend(liberal.map(|value| (LIBERAL.to_owned(), value)));
         for entry in fs::read_dir(self.root.join("net/ipv4/conf"))? {
             let device = entry?.file_name().to_string_lossy().into_owned();
             let name = format!("net.ipv4.conf.{device}.forwarding");
@@ -58,6 +59,12 @@ impl Sysctls {
     pub fn read(&self, name: &str) -> io::Result<i32> {
         let text = fs::read_to_string(self.path(name))?;
         text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Whether a sysctl can be set from here: a container's may not.
+    #[must_use]
+    pub fn can_write(&self, name: &str) -> bool {
+        fs::OpenOptions::new().write(true).open(self.path(name)).is_ok()
     }
 
     /// Sets a sysctl.

@@ -103,7 +103,8 @@ pub(super) async fn carry_out<'a>(
 
 /// What the user should know about what is not done.
 fn notes(wish: &Attach, host: &Host) -> Vec<String> {
-    state::left_out(wish, host).into_iter().chain(state::unsorted(wish, host)).collect()
+    let left_out = state::left_out(wish, host).into_iter().chain(state::unsorted(wish, host));
+    left_out.chain(state::kept_off_anyway(wish, host)).collect()
 }
 
 /// The plan from what is seen to what is wished; what it changes goes into the report. What this

@@ -45,10 +45,7 @@ pub async fn attach_all(wishes: &[Attach], dry_run: bool) -> Result<Vec<Report>,
             return Ok(reports);
         }
     }
-    let mounted = !wishes.is_empty() && !bpf::is_mounted();
-    if mounted {
-        bpf::mount()?;
-    }
+    let mounted = !wishes.is_empty() && bpf::mount()?;
     let result = locked(&netlink, wishes).await;
     if mounted && result.is_err() {
         // Nothing is in it: what was pinned has been taken back.

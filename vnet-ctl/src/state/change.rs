@@ -9,6 +9,7 @@ use vnet_common::policy::{Config, Link, config_flag, link_flag, role, source};
 use super::host::{Host, IP_FORWARD, LIBERAL};
 use super::instance::{Instance, Running, read_name};
 use super::prefix6::pairs;
+use super::wanted::takes_shortcuts;
 use crate::spec::{Filtering, Level};
 
 /// One difference, in the words of `vnetctl attach`.
@@ -36,7 +37,8 @@ pub fn changes(before: &Instance, after: &Instance, host: &Host) -> Vec<Change> 
     if host.sysctls.get(IP_FORWARD) == Some(&0) {
         changes.push(change(IP_FORWARD, "0", "1"));
     }
-    if host.sysctls.get(LIBERAL) == Some(&0) && after.sysctls.contains_key(LIBERAL) {
+    let liberal = takes_shortcuts(&after.links) && after.sysctls.contains_key(LIBERAL);
+    if liberal && host.sysctls.get(LIBERAL) == Some(&0) {
         changes.push(change(LIBERAL, "0", "1"));
     }
     changes

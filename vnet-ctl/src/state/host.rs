@@ -39,6 +39,8 @@ pub struct Device {
     /// Whether what it receives is given to this host's IP: it is up, is not the loopback, and is
     /// no port of another device.
     pub enters: bool,
+    /// Whether it wants to know by which route a packet comes to it, as tunnels may.
+    pub needs_route: bool,
     /// Whether it is up.
     pub up: bool,
     /// Its address on the link; zero when it has none, or another kind of.

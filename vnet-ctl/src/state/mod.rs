@@ -33,7 +33,7 @@ pub use life::Life;
 pub use prefix6::{ipv6_notes, pairs};
 pub use socket::Socket;
 pub use sorter::{has_sorter, hooks, sorter, unsorted};
-pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, calls, wanted};
+pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, calls, kept_off_anyway, takes_shortcuts, wanted};
 pub use way::Way;
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use vnet_common::translate::pool;
 use super::block::{numbers as blocks, too_few_blocks};
 use super::forward::Forwarding;
 use super::host::{Device, Host, IP_FORWARD, LIBERAL, Tc, conf_device};
-use super::inside::hooked;
-use super::inside::nets;
+use super::inside::{hooked, named, nets};
 use super::instance::{Instance, Programs, Running, write_name};
 use super::nat66::{numbers, uplinks6};
 use super::outside::outsides;
@@ -56,8 +55,8 @@ pub fn wanted(
         links.insert(index, Link { roles: role::SORTER, ..base });
     }
     let config = Config { sorter: sorter.unwrap_or(0), ..config };
-    for name in &wish.no_shortcut {
-        keep_off(name, host, &mut links, &mut faults);
+    for (index, _) in wish.no_shortcut.iter().filter_map(|name| host.by_name(name)) {
+        links.entry(index).and_modify(|link| link.flags |= link_flag::NO_SHORTCUT);
     }
     let sources = sources(wish, host, &links, &outsides);
     faults.extend(too_few_blocks(wish, host, &config, &links));
@@ -153,6 +152,7 @@ fn link(index: u32, device: &Device, host: &Host, found: Option<&Instance>) -> L
     let base = Link {
         header: device.header.unwrap_or_default(),
         name: before.map_or_else(|| write_name(&device.name), |link| link.name),
+        flags: if device.needs_route { link_flag::NEEDS_ROUTE } else { 0 },
         ..Link::default()
     };
     if host.tcx && !keeps_clsact {
@@ -169,7 +169,7 @@ fn link(index: u32, device: &Device, host: &Host, found: Option<&Instance>) -> L
         Some(_) | None => free_handle(tc),
     };
     Link {
-        flags: link_flag::CLSACT | ours,
+        flags: base.flags | link_flag::CLSACT | ours,
         filter_priority: u32::from(FILTER_PRIORITY),
         filter_in: handle,
         filter_out: handle,
@@ -252,17 +252,25 @@ fn room(wish: &Attach) -> u32 {
     wanted.saturating_add(numbers(wish)).min(pool::ADDRESSES)
 }
 
-/// Notes that packets of this device always take the kernel's way.
-fn keep_off(name: &str, host: &Host, links: &mut BTreeMap<u32, Link>, faults: &mut Vec<Fault>) {
-    let Some((index, _)) = device(host, name, faults) else { return };
-    match links.get_mut(&index) {
-        Some(link) => link.flags |= link_flag::NO_SHORTCUT,
-        None => {
-            let has = |index: &u32| host.name_of(*index, "");
-            let there = links.keys().map(has).collect::<Vec<_>>().join(", ");
-            faults.push(Fault::NoShortcut { device: name.to_owned(), there });
-        }
-    }
+/// Whether packets of any uplink may take the shortcut.
+#[must_use]
+pub fn takes_shortcuts(links: &BTreeMap<u32, Link>) -> bool {
+    let mut uplinks = links.values().filter(|link| link.roles & role::UPLINK != 0);
+    uplinks.any(|link| link.flags & (link_flag::NO_SHORTCUT | link_flag::NEEDS_ROUTE) == 0)
+}
+
+/// Names of `--no-shortcut` that change nothing.
+#[must_use]
+pub fn kept_off_anyway(wish: &Attach, host: &Host) -> Vec<String> {
+    let attached = |name: &str| {
+        let index = host.by_name(name).map(|(index, _)| index);
+        named(wish).any(|known| known == name)
+            || index.is_some_and(|index| hooked(wish, host).contains(&index))
+    };
+    let others = wish.no_shortcut.iter().filter(|name| !attached(name));
+    let note =
+        |name| format!("--no-shortcut {name}: nothing is attached there, so there is no shortcut");
+    others.map(note).collect()
 }
 
 /// What has to be remembered: IPv4 forwarding when it is off, and every device that forwards
@@ -274,9 +282,7 @@ fn sysctls(
     found: Option<&Instance>,
 ) -> BTreeMap<String, Sysctl> {
     let mut sysctls = found.map(|found| found.sysctls.clone()).unwrap_or_default();
-    let mut uplinks = links.values().filter(|link| link.roles & role::UPLINK != 0);
-    let shortcut = uplinks.any(|link| link.flags & link_flag::NO_SHORTCUT == 0);
-    if shortcut && host.sysctls.get(LIBERAL) == Some(&0) {
+    if takes_shortcuts(links) && host.sysctls.get(LIBERAL) == Some(&0) {
         sysctls.insert(LIBERAL.to_owned(), Sysctl { before: 0, set: 1 });
     }
     if host.sysctls.get(IP_FORWARD) != Some(&0) {

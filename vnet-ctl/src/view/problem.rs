@@ -56,8 +56,8 @@ pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
         if host.sysctls.get(IP_FORWARD) == Some(&0) {
             problems.push(format!("{IP_FORWARD} is 0, nothing is forwarded: attach again"));
         }
-        let liberal = instance.sysctls.get(LIBERAL).is_some();
-        if liberal && host.sysctls.get(LIBERAL) == Some(&0) {
+        let short = state::takes_shortcuts(&instance.links);
+        if short && host.sysctls.get(LIBERAL) == Some(&0) {
             problems.push(format!(
                 "{LIBERAL} is 0, so a firewall that drops what is invalid drops TCP that took the \
                  shortcut: attach again"

@@ -7,12 +7,10 @@ use aya_ebpf::{
 use core::mem::offset_of;
 use vnet_common::flow::Direction;
 
-use super::frame::Frame;
+use super::frame::{ETHERNET, Frame};
 
 /// What of the mark (`skb->tc_index`) says that a packet comes back.
 const MARK: u16 = 0x5300;
-/// Bytes of an Ethernet header.
-const ETHERNET: u32 = 14;
 
 impl Frame {
     /// Puts an Ethernet header before a packet that has none.

@@ -5,7 +5,6 @@ use core::{
     ptr::{addr_of, addr_of_mut},
 };
 
-use aya_ebpf::bindings::__sk_buff;
 use vnet_common::shortcut::Hop;
 
 use super::{
@@ -15,7 +14,8 @@ use super::{
 };
 
 /// Says in `skb->cb[1]` that a packet is on a shortcut, to the device whose index is in `cb[2]`. What
-/// the kernel's IPv4 leaves there begins with the length of the packet's options, 40 at most.
+/// the kernel's IPv4 leaves there begins with the length of the packet's options, 40 at most, and what its
+/// IPv6 does with the offset of an extension header.
 const ON_SHORTCUT: u32 = 0xff53_48ff;
 /// Says in `skb->tc_index` that where the packet leaves is to be noted.
 const ASKS: u16 = 0x5800;
@@ -59,49 +59,33 @@ impl Entry {
         (get!(self, size), get!(self, class))
     }
 
-    /// Bytes of link header where its packets leave.
+    /// Bytes of link header where its packets come in, and where they leave.
     #[inline(always)]
     #[must_use]
-    pub fn hop_header(&self) -> u8 {
-        get!(self, header)
+    pub fn hop_headers(&self) -> (u8, u8) {
+        (get!(self, came), get!(self, header))
     }
 
-    /// The same where they came in.
+    /// What its packets leave with.
     #[inline(always)]
     #[must_use]
-    pub fn hop_came(&self) -> u8 {
-        get!(self, came)
-    }
-
-    /// The first 12 bytes of the header where they leave.
-    #[inline(always)]
-    #[must_use]
-    pub fn hop_macs(&self) -> [u32; 3] {
+    pub fn leave(&self) -> Leave {
         // SAFETY: both addresses are 12 bytes in a row, on a boundary of four (asserted below).
-        unsafe { addr_of!((*self.0.as_ptr()).hop.dmac).cast::<[u32; 3]>().read_volatile() }
-    }
-
-    /// Gives the packet the marks that the kernel had given others of its flow.
-    #[inline(always)]
-    pub fn mark_as_noted(&self, frame: &Frame) {
-        let (mark, priority) = (get!(self, mark), get!(self, priority));
-        // SAFETY: the context is valid for the whole run, and the verifier lets these be written.
-        unsafe {
-            (*frame.skb()).mark = mark;
-            (*frame.skb()).priority = priority;
+        let macs =
+            unsafe { addr_of!((*self.0.as_ptr()).hop.dmac).cast::<[u32; 3]>().read_volatile() };
+        Leave {
+            macs,
+            header: get!(self, header),
+            mark: get!(self, mark),
+            priority: get!(self, priority),
         }
     }
 
-    /// Notes how a packet left. Nobody takes the shortcut while fields change: they do only when the
-    /// way does.
+    /// Notes how a packet left. Nobody takes the shortcut while that is written.
     #[inline(always)]
     pub fn note_hop(&self, hop: &Hop) {
-        let device: *const u32 = {
-            // SAFETY: a live, aligned field.
-            unsafe { addr_of!((*self.0.as_ptr()).hop.device) }
-        };
-        // SAFETY: as above; it is only ever replaced whole.
-        let device = unsafe { &*device.cast::<Atomic32>() };
+        // SAFETY: a live, aligned field that is only ever replaced whole.
+        let device = unsafe { &*addr_of!((*self.0.as_ptr()).hop.device).cast::<Atomic32>() };
         device.publish(0);
         set!(self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, came, class);
         device.publish(hop.device);
@@ -109,15 +93,36 @@ impl Entry {
 
     /// Notes that a larger packet has passed too.
     #[inline(always)]
-    pub fn note_size(&self, hop: &Hop) {
-        set!(self, hop, size);
+    pub fn note_size(&self, size: u16) {
+        set!(self, Hop { size, ..Hop::default() }, size);
     }
 }
 
 const _: () =
     assert!(offset_of!(Hop, dmac) % 4 == 0 && offset_of!(Hop, smac) == offset_of!(Hop, dmac) + 6);
 
+/// What a packet leaves with.
+#[derive(Clone, Copy, Debug)]
+pub struct Leave {
+    /// The first 12 bytes of its link header.
+    pub macs: [u32; 3],
+    /// Bytes of that.
+    pub header: u8,
+    mark: u32,
+    priority: u32,
+}
+
 impl Frame {
+    /// Gives the packet the marks that the kernel had given others of its flow.
+    #[inline(always)]
+    pub fn mark_as(&mut self, leave: &Leave) {
+        // SAFETY: the context is valid for the whole run, and the verifier lets these be written.
+        unsafe {
+            (*self.skb()).mark = leave.mark;
+            (*self.skb()).priority = leave.priority;
+        }
+    }
+
     /// Marks of the packet that are the user's: `skb->mark` and `skb->priority`.
     #[inline(always)]
     #[must_use]
@@ -141,7 +146,7 @@ impl Frame {
 
     /// Sends the packet out by `device`, where it is recognised.
     #[inline(always)]
-    pub fn take_shortcut(&self, device: u32) {
+    pub fn take_shortcut(&mut self, device: u32) {
         // SAFETY: the context is valid for the whole run, and the verifier lets these words be written.
         unsafe { (*self.skb()).cb[1] = ON_SHORTCUT };
         // SAFETY: as above.
@@ -168,5 +173,3 @@ pub fn arrives(skb: Skb) {
         }
     }
 }
-
-const _: () = assert!(offset_of!(__sk_buff, cb) % 4 == 0);

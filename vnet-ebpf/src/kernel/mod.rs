@@ -26,6 +26,7 @@ pub mod fragments6;
 pub mod frame;
 pub mod hops;
 pub mod hosts;
+pub mod in_place;
 pub mod maps;
 pub mod outsides;
 pub mod ports;

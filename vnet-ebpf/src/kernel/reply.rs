@@ -8,12 +8,10 @@ use aya_ebpf::{
     },
 };
 
-use super::frame::Frame;
+use super::frame::{ETHERNET, Frame};
 
 /// More than all headers before a transport checksum: link, and IP with all of its options.
 const HEADERS_MAX: u32 = 80;
-/// Bytes of an Ethernet header.
-const ETHERNET: u32 = 14;
 
 impl Frame {
     /// Copies `length` bytes from `offset` on to word number `at` of `to`, if they are there.

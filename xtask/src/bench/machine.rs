@@ -42,6 +42,15 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// What of it makes numbers comparable.
+    pub(crate) fn kind(&self) -> String {
+        let place = if self.virtual_machine { ", virtual machine" } else { "" };
+        let release = self.kernel.split('-').next().unwrap_or_default();
+        format!("Linux {release}, {} x {}{place}", self.cores, self.cpu)
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kernel, cpu, cores, memory_mib, .. } = self;

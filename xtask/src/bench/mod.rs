@@ -4,6 +4,7 @@
 //! `vnet-bench` (package vnet-tests) takes the samples, as root; here it is built and asked, and
 //! what it says becomes a table, a JSON file and a chart.
 
+mod baseline;
 mod chart;
 mod machine;
 mod samples;
@@ -36,11 +37,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,tc,xdp,slow,vnet,events")]
     contenders: String,
     /// Works to do
-    #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping")]
+    #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping,verify")]
     works: String,
     /// Take short samples: to see that it works, not how fast it is
     #[arg(long)]
     quick: bool,
+    /// Also compare with the baseline, tests/baseline.json
+    #[arg(long)]
+    compare: bool,
+    /// Keep what is found as that baseline
+    #[arg(long, conflicts_with_all = ["compare", "quick"])]
+    save_baseline: bool,
     /// Where bench.json and bench.svg go [default: target/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -53,8 +60,10 @@ impl Options {
             rounds: None,
             flows: "1,1000".to_owned(),
             contenders: "direct,kernel,nft,tc,xdp,slow,vnet,events".to_owned(),
-            works: "udp,latency,connect,bulk,mapping".to_owned(),
+            works: "udp,latency,connect,bulk,mapping,verify".to_owned(),
             quick: true,
+            compare: true,
+            save_baseline: false,
             out: None,
         }
     }
@@ -76,6 +85,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let samples = measure(&programs, options)?;
     let report = Report::new(machine, options.rounds(), options.quick, &samples);
     print!("{}", table::of(&report));
+    if options.compare {
+        print!("{}", baseline::compare(&report)?);
+    }
+    if options.save_baseline {
+        baseline::save(&report)?;
+    }
     let out = options.out.clone().unwrap_or_else(|| shell::target_dir().join("bench"));
     write(&out, &report)
 }

@@ -9,6 +9,8 @@ use super::samples::Series;
 
 /// What every other contender is compared with.
 const REFERENCE: &str = "nft";
+/// The limit for what is not XDP.
+const LIMIT: &str = "tc";
 
 /// All that a run has found; bench.json is this.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +46,8 @@ pub(crate) struct Standing {
     /// The median over the rounds of how many times as good it was as nftables in the same round:
     /// above 1 is better, whatever is measured.
     pub(crate) times_nft: Option<f64>,
+    /// The same beside the limit of redirecting at traffic control.
+    pub(crate) times_tc: Option<f64>,
     /// From the smallest value to the largest, in percent of the median.
     pub(crate) spread_percent: f64,
     pub(crate) values: Vec<f64>,
@@ -55,8 +59,10 @@ impl Report {
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let mut measures: Vec<Measure> = Vec::new();
         for one in series {
-            let same = |s: &&Series| s.measure == one.measure && s.contender == REFERENCE;
-            let standing = Standing::of(one, series.iter().find(same));
+            let of = |contender: &str| {
+                series.iter().find(|s| s.measure == one.measure && s.contender == contender)
+            };
+            let standing = Standing::of(one, of(REFERENCE), of(LIMIT));
             match measures.iter_mut().find(|m| m.measure == one.measure) {
                 Some(measure) => measure.contenders.push(standing),
                 None => measures.push(Measure {
@@ -73,7 +79,7 @@ impl Report {
 }
 
 impl Standing {
-    fn of(series: &Series, reference: Option<&Series>) -> Self {
+    fn of(series: &Series, reference: Option<&Series>, limit: Option<&Series>) -> Self {
         let median = median(&series.values);
         let (least, most) = series
             .values
@@ -84,6 +90,7 @@ impl Standing {
             title: series.contender_title.clone(),
             median,
             times_nft: reference.map(|reference| times(series, reference)),
+            times_tc: limit.map(|limit| times(series, limit)),
             spread_percent: (most - least) / median * 100.0,
             values: series.values.clone(),
         }
@@ -136,16 +143,18 @@ mod tests {
     fn better_is_above_one_whatever_is_measured() {
         let nft = |more| series("nft", more, &[100.0, 200.0, 100.0]);
         // Half the time in every round, though not of every round's median.
-        let fast = Standing::of(&series("vnet", false, &[50.0, 100.0, 50.0]), Some(&nft(false)));
+        let fast =
+            Standing::of(&series("vnet", false, &[50.0, 100.0, 50.0]), Some(&nft(false)), None);
         assert_eq!(fast.times_nft, Some(2.0));
-        let slow = Standing::of(&series("vnet", true, &[50.0, 100.0, 50.0]), Some(&nft(true)));
+        let slow =
+            Standing::of(&series("vnet", true, &[50.0, 100.0, 50.0]), Some(&nft(true)), None);
         assert_eq!(slow.times_nft, Some(0.5));
-        assert_eq!(Standing::of(&nft(true), None).times_nft, None);
+        assert_eq!(Standing::of(&nft(true), None, None).times_nft, None);
     }
 
     #[test]
     fn spread_is_of_the_median() {
-        let standing = Standing::of(&series("nft", false, &[90.0, 100.0, 120.0]), None);
+        let standing = Standing::of(&series("nft", false, &[90.0, 100.0, 120.0]), None, None);
         assert_eq!(standing.spread_percent.to_bits(), 30.0_f64.to_bits());
     }
 }

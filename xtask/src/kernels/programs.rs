@@ -11,6 +11,9 @@ use crate::shell;
 /// The test targets of package `vnet-tests` that are meant for guests.
 pub(super) const TESTS: [&str; 2] = ["load", "wire"];
 
+/// How many times as long the tests wait in a guest as here (`vnet_tests::patience`).
+const PATIENCE: &str = "4";
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Static programs for the guests.
@@ -45,6 +48,7 @@ fn cargo(words: &[&str]) -> Result<String> {
         // Named for the target, so that a build script's own cargo for another target is spared.
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         // Emulation is slow and a guest's memory is small: optimise a little, leave symbols out.
+        .env("VNET_PATIENCE", PATIENCE)
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")

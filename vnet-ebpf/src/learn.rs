@@ -1,0 +1,138 @@
+//! Learning what the kernel has decided, for the shortcut.
+//!
+//! A packet that takes the kernel's way is looked at again where it leaves: the device, the link
+//! header and the marks it has there are what routing, policy rules, neighbours and the firewall made
+//! of it, and its flow remembers them. On an uplink the flow is known there anyway; where packets from
+//! outside leave, only those are looked at that ask for it.
+
+use vnet_common::{
+    account::Reason,
+    flow::{Direction, flag},
+    policy::{Link, link_flag},
+    shortcut::Hop,
+};
+
+use crate::{
+    forward,
+    kernel::{
+        clock,
+        desk::desk,
+        flows::Entry,
+        frame::{ETHERNET, Frame, Skb},
+        maps,
+    },
+    packet::{Bytes as _, Packet},
+    shortcut::{facts, turns},
+};
+
+/// Notes how a packet of a known flow, translated already, leaves by the uplink. Not inlined: it is
+/// off the steady path.
+#[inline(never)]
+pub fn outward(frame: &Frame, packet: &Packet, entry: &Entry, link: &Link) {
+    if may_learn(packet, entry, link) {
+        note(frame, packet, entry);
+    }
+}
+
+/// Asks for a note where a packet of a known flow leaves that has come in by the uplink.
+#[inline(always)]
+pub fn ask(frame: &mut Frame, packet: &Packet, entry: &Entry, link: &Link) {
+    if turns(packet, entry) == 0 && allowed(link) {
+        frame.ask();
+    }
+}
+
+/// Notes how a packet that asks for it leaves: it is on the desk.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_learn(skb: Skb) -> u32 {
+    let mut frame = Frame::new(skb);
+    let Some(desk) = desk() else { return Reason::Unmanaged as u32 };
+    let packet = &desk.packet;
+    // Else it is another instance's, which is asked after this one.
+    if let (Some(link), Some(entry)) = (maps::link(frame.device()), answered(&frame, packet)) {
+        frame.set_mark(0);
+        if may_learn(packet, &entry, link) {
+            note(&frame, packet, &entry);
+        }
+    }
+    Reason::Inside as u32
+}
+
+/// The flow of a packet from outside, translated already: the other direction's entry leads to it.
+#[inline(always)]
+fn answered(frame: &Frame, packet: &Packet) -> Option<Entry> {
+    let out = Entry::find(&packet.key.reversed()).filter(Entry::outward)?;
+    let back = Entry::find(&out.twin(packet.key.proto))?;
+    back.serves(Direction::In, frame.arrived_on()).then_some(back)
+}
+
+/// Whether the packet shows the way for others: it is like most, and the device is one that packets
+/// may leave by without the kernel.
+#[inline(always)]
+fn may_learn(packet: &Packet, entry: &Entry, link: &Link) -> bool {
+    let header = packet.l3 == ETHERNET || packet.l3 == 0;
+    allowed(link) && header && turns(packet, entry) == 0
+}
+
+#[inline(always)]
+fn allowed(link: &Link) -> bool {
+    link.flags & (link_flag::NO_SHORTCUT | link_flag::NEEDS_ROUTE) == 0
+}
+
+#[inline(always)]
+fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
+    // The epoch first: what is looked at after it is not older.
+    let Some(epoch) = maps::config().map(|config| config.epoch as u16) else { return };
+    let came_by = maps::link(frame.arrived_on()).filter(|link| allowed(link));
+    let (Some(came_by), Some(facts)) = (came_by, facts(frame, packet)) else { return };
+    if forward::stale(entry) {
+        return;
+    }
+    let class = facts.class;
+    let now = Hop::stamp(clock::now());
+    let (device, learnt) = entry.hop_device();
+    let size = frame.segment(packet) as u16;
+    let same = (device, entry.hop_from()) == (frame.device(), (frame.arrived_on(), epoch));
+    if same && Hop::holds(learnt, now) && entry.hop_fits().1 == class {
+        if size > entry.hop_fits().0 {
+            entry.note_size(size);
+        }
+        return;
+    }
+    let (mark, priority) = frame.user_marks();
+    let mut hop = Hop {
+        device: frame.device(),
+        from: frame.arrived_on(),
+        mark,
+        priority,
+        learnt: now,
+        epoch,
+        size,
+        class,
+        came: if came_by.header == 0 { 0 } else { ETHERNET as u8 },
+        ..Hop::default()
+    };
+    if packet.l3 != 0 {
+        let Some([a, b, c]) = frame.words::<3>(0) else { return };
+        let ([a, b, c, d], [e, f, g, h], [i, j, k, l]) =
+            (a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes());
+        hop.header = ETHERNET as u8;
+        (hop.dmac, hop.smac) = ([a, b, c, d, e, f], [g, h, i, j, k, l]);
+    }
+    entry.note_hop(&hop);
+    if entry.flags() & flag::ACCEPTED == 0 {
+        accept(packet.key.proto, entry);
+    }
+}
+
+/// Once both directions have passed, both may take the shortcut.
+#[inline(always)]
+fn accept(proto: u8, entry: &Entry) {
+    let Some(twin) = Entry::find(&entry.twin(proto)) else { return };
+    if twin.hop_device().0 != 0 {
+        entry.set_accepted();
+        twin.set_accepted();
+    }
+}
