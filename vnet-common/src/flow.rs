@@ -19,7 +19,9 @@ pub mod proto {
 /// A packet's own 5-tuple: the key of `flows4`.
 ///
 /// For ICMP queries both ports hold the query identifier (RFC 5508).
-#[repr(C)]
+///
+/// Aligned like the words that headers are made of: else an address is four loads of a byte.
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Source address.

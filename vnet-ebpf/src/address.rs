@@ -41,9 +41,9 @@ const NONE: Ipv4 = [0; 4];
 /// is needed on the steady path. `asked`: the kernel has been asked for this very packet.
 #[inline(always)]
 #[must_use]
-pub fn is_current(entry: &Entry, asked: bool) -> bool {
+pub fn is_current(entry: &Entry, asked: bool, tick: u32) -> bool {
     Place::find(entry.outside().into()).is_some_and(|place| {
-        place.addr() == entry.target().saddr && (asked || place.is_fresh(clock::tick()))
+        place.addr() == entry.target().saddr && (asked || place.is_fresh(tick))
     })
 }
 

@@ -61,6 +61,12 @@ pub fn forward(
 /// Counts a packet of a known flow and follows the conversation.
 #[inline(always)]
 pub fn count(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction) {
+    count_at(frame, packet, entry, direction, clock::now());
+}
+
+/// The same, given the present time.
+#[inline(always)]
+pub fn count_at(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction, now: u64) {
     match packet.kind {
         Kind::Tcp => follow_tcp(&entry, &packet.segment, direction),
         Kind::Udp
@@ -71,7 +77,7 @@ pub fn count(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction)
         | Kind::Fragment
         | Kind::Other => follow(&entry, packet.key.proto, direction),
     }
-    entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), clock::now());
+    entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), now);
 }
 
 /// UDP and ICMP: an answer confirms the flow, once.

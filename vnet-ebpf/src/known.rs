@@ -11,6 +11,7 @@ use crate::{
     account::{self, AGAIN, SIX},
     address, flow, forward, hairpin, inbound,
     kernel::{
+        clock,
         desk::desk,
         flows::Entry,
         frame::{ETHERNET, Frame, Skb, ethertype},
@@ -64,7 +65,8 @@ fn known(
         return None;
     }
     let entry = flow::known(packet, direction, frame.device())?;
-    let outdated = direction == Direction::Out && !last && !address::is_current(&entry, false);
+    let outdated =
+        direction == Direction::Out && !last && !address::is_current(&entry, false, clock::tick());
     if outdated || forward::stale(&entry) {
         return None;
     }

@@ -47,7 +47,8 @@ pub trait Patch: Bytes {
     ) -> Result<(), Reason>;
 }
 
-/// The tuple a packet shall have.
+/// The tuple a packet shall have. Aligned as [`vnet_common::flow::FlowKey`] is.
+#[repr(align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Source address.

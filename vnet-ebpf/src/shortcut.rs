@@ -37,9 +37,10 @@ const CLASS: u8 = 0xfc;
 #[must_use]
 pub fn take(frame: &mut Frame) -> i32 {
     let mut packet = Packet::UNKNOWN;
-    let Some(entry) = way(frame, &mut packet) else { return account::AGAIN };
+    let now = clock::now();
+    let Some(entry) = way(frame, &mut packet, now) else { return account::AGAIN };
     let (direction, device) = (entry.direction(), entry.hop_device().0);
-    if direction == Direction::Out && !from_present_address(frame, &packet, &entry) {
+    if direction == Direction::Out && !from_present_address(frame, &packet, &entry, now) {
         return account::AGAIN;
     }
     let leave = entry.leave();
@@ -48,7 +49,7 @@ pub fn take(frame: &mut Frame) -> i32 {
         return account::AGAIN;
     }
     let wire = frame.on_wire(0, packet.payload, frame.length());
-    let reason = pass(frame, &packet, entry, &leave);
+    let reason = pass(frame, &packet, entry, &leave, now);
     account::log(frame, direction, &packet, reason);
     frame.take_shortcut(device);
     account::tally_wire(wire, reason)
@@ -59,7 +60,7 @@ pub fn take(frame: &mut Frame) -> i32 {
 /// elsewhere, what is read here is of no flow that came in by it. Not inlined, because of the stack: so
 /// it is given back before the kernel is asked for an address.
 #[inline(never)]
-fn way(frame: &Frame, packet: &mut Packet) -> Option<Entry> {
+fn way(frame: &Frame, packet: &mut Packet, now: u64) -> Option<Entry> {
     if frame.ethertype() != ethertype::IPV4 || frame.has_tag() {
         return None;
     }
@@ -68,7 +69,7 @@ fn way(frame: &Frame, packet: &mut Packet) -> Option<Entry> {
     packet::parse(frame, packet, l3, frame.length()).ok()?;
     let entry = Entry::find(&packet.key)?;
     let (device, learnt) = entry.hop_device();
-    if device == 0 || !Hop::holds(learnt, Hop::stamp(clock::now())) {
+    if device == 0 || !Hop::holds(learnt, Hop::stamp(now)) {
         return None;
     }
     let (from, epoch) = entry.hop_from();
@@ -143,21 +144,22 @@ pub(crate) fn facts(frame: &Frame, packet: &Packet) -> Option<Facts> {
 
 /// Whether the flow's outside address is the uplink's: the kernel is asked once a tick.
 #[inline(always)]
-fn from_present_address(frame: &Frame, packet: &Packet, entry: &Entry) -> bool {
-    if address::is_current(entry, false) {
+fn from_present_address(frame: &Frame, packet: &Packet, entry: &Entry, now: u64) -> bool {
+    let tick = clock::tick_of(now);
+    if address::is_current(entry, false, tick) {
         return true;
     }
     let Some(desk) = desk() else { return false };
     desk.packet.key = packet.key;
     address::refresh(frame, entry.outside().into());
-    address::is_current(entry, true)
+    address::is_current(entry, true, tick)
 }
 
 /// Does to the packet what NAT, forwarding and the neighbour's entry would do; the reason, as a number.
 #[inline(never)]
-fn pass(frame: &mut Frame, packet: &Packet, entry: Entry, leave: &Leave) -> u32 {
+fn pass(frame: &mut Frame, packet: &Packet, entry: Entry, leave: &Leave, now: u64) -> u32 {
     let direction = entry.direction();
-    flow::count(frame, packet, entry, direction);
+    flow::count_at(frame, packet, entry, direction, now);
     frame.mark_as(leave);
     match rewrite(frame, packet, &entry, leave) {
         Ok(()) if direction == Direction::Out => Reason::ShortcutOut as u32,

@@ -21,7 +21,14 @@ pub fn seconds() -> u32 {
 #[inline(always)]
 #[must_use]
 pub fn tick() -> u32 {
-    (now() >> 20) as u32
+    tick_of(now())
+}
+
+/// That number at a time in nanoseconds.
+#[inline(always)]
+#[must_use]
+pub fn tick_of(now: u64) -> u32 {
+    (now >> 20) as u32
 }
 
 /// A random number.

@@ -1,6 +1,9 @@
 //! `flows4` and `mappings`.
 
-use core::ptr::{NonNull, addr_of, addr_of_mut};
+use core::{
+    mem::offset_of,
+    ptr::{NonNull, addr_of, addr_of_mut},
+};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use vnet_common::{
@@ -50,6 +53,15 @@ macro_rules! get {
     };
 }
 
+/// Reads an address: one load, because entries are aligned though addresses need not be.
+macro_rules! address {
+    ($entry:expr, $field:ident) => {
+        // SAFETY: as in `get`; the offset is a multiple of four (asserted below).
+        unsafe { addr_of!((*$entry.0.as_ptr()).$field).cast::<u32>().read_volatile() }.to_ne_bytes()
+    };
+}
+const _: () = assert!(offset_of!(Flow, saddr) % 4 == 0 && offset_of!(Flow, daddr) % 4 == 0);
+
 /// Writes one field.
 macro_rules! set {
     ($entry:expr, $field:ident, $value:expr) => {
@@ -83,8 +95,8 @@ impl Entry {
     #[must_use]
     pub fn target(&self) -> Target {
         Target {
-            saddr: get!(self, saddr),
-            daddr: get!(self, daddr),
+            saddr: address!(self, saddr),
+            daddr: address!(self, daddr),
             sport: get!(self, sport),
             dport: get!(self, dport),
         }
