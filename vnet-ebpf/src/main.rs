@@ -16,7 +16,6 @@ use vnet_ebpf::{
     kernel::{
         calls::Call,
         frame::{Frame, Skb},
-        hops,
     },
     known, order, shortcut,
     six::{vnet_six_in, vnet_six_out},
@@ -25,8 +24,9 @@ use vnet_ebpf::{
 /// Packets that a managed device has received.
 #[classifier]
 pub fn vnet_in(context: TcContext) -> i32 {
-    hops::arrives(context.skb.skb);
-    let verdict = shortcut::take(&mut Frame::of(TcContext::new(context.skb.skb)));
+    let mut frame = Frame::new(context.skb.skb);
+    frame.arrives();
+    let verdict = shortcut::take(&mut frame);
     if verdict != AGAIN {
         return verdict;
     }
@@ -36,7 +36,7 @@ pub fn vnet_in(context: TcContext) -> i32 {
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
-    if hops::leaves(context.skb.skb) {
+    if Frame::new(context.skb.skb).leaves() {
         return NEXT;
     }
     run(context, Direction::Out, vnet_decide_out, vnet_six_out)

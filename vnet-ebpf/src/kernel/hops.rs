@@ -7,11 +7,7 @@ use core::{
 
 use vnet_common::shortcut::Hop;
 
-use super::{
-    atomic::Atomic32,
-    flows::Entry,
-    frame::{Frame, Skb},
-};
+use super::{atomic::Atomic32, flows::Entry, frame::Frame};
 
 /// Says in `skb->cb[1]` that a packet is on a shortcut, to the device whose index is in `cb[2]`. What
 /// the kernel's IPv4 leaves there begins with the length of the packet's options, 40 at most, and what its
@@ -153,23 +149,25 @@ impl Frame {
         unsafe { (*self.skb()).cb[2] = device };
         self.redirect(device);
     }
-}
 
-/// Whether the packet leaves by a shortcut: all has been done.
-#[inline(always)]
-#[must_use]
-pub fn leaves(skb: Skb) -> bool {
-    // SAFETY: the context is valid for the whole run, and the verifier lets these be read.
-    unsafe { (*skb).cb[1] == ON_SHORTCUT && (*skb).cb[2] == (*skb).ifindex }
-}
+    /// Whether the packet leaves by a shortcut: all has been done.
+    #[inline(always)]
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        let skb = self.skb();
+        // SAFETY: the context is valid for the whole run, and the verifier lets these be read.
+        unsafe { (*skb).cb[1] == ON_SHORTCUT && (*skb).cb[2] == (*skb).ifindex }
+    }
 
-/// A packet that comes in is on no shortcut, whatever another host on this machine has written.
-#[inline(always)]
-pub fn arrives(skb: Skb) {
-    // SAFETY: as in `leaves`, and they may be written.
-    unsafe {
-        if (*skb).cb[1] == ON_SHORTCUT {
-            (*skb).cb[1] = 0;
+    /// A packet that comes in is on no shortcut, whatever another host on this machine has written.
+    #[inline(always)]
+    pub fn arrives(&mut self) {
+        let skb = self.skb();
+        // SAFETY: as in `leaves`, and they may be written.
+        unsafe {
+            if (*skb).cb[1] == ON_SHORTCUT {
+                (*skb).cb[1] = 0;
+            }
         }
     }
 }
