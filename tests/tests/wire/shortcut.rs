@@ -85,11 +85,15 @@ fn the_ttl_falls_by_one_and_all_else_is_as_the_kernel_sends_it() {
     let slow = heard(&wire);
     assert_eq!(slow.0, 63);
     talk(&client, &remote, 3);
-    let before = Counters::of(lab);
-    while wire.receive(Instant::now()).is_some() {}
-    talk(&client, &remote, 1);
-    assert_eq!(heard(&wire), slow);
-    assert_eq!(shortcuts(lab, &before), (1, 1), "it was the shortcut that was seen");
+    // Once a second it is the kernel's way that is seen.
+    let seen = (0..20).any(|_| {
+        while wire.receive(Instant::now()).is_some() {}
+        let before = Counters::of(lab);
+        talk(&client, &remote, 1);
+        assert_eq!(heard(&wire), slow);
+        shortcuts(lab, &before) == (1, 1)
+    });
+    assert!(seen, "an exchange took the shortcut");
     scene.end();
 }
 
