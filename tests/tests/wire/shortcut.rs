@@ -205,9 +205,17 @@ fn flows_tell_which_way_is_taken_and_why() {
     remote.send_to(b"answer", outside(4000)).expect("a datagram can be sent");
     receive(&client);
     assert_eq!(ways(), ["unseen", "unseen"]);
-    talk(&client, &remote, 3);
-    assert_eq!(ways(), ["shortcut", "shortcut"]);
-    let told = lab.vnetctl(&["flows", "-d"]).ok();
+    // Said within a second of the kernel's word; a slow machine takes more than one try.
+    let mut told = None;
+    for _ in 0..10 {
+        talk(&client, &remote, 3);
+        let answer = lab.vnetctl(&["flows", "-d"]).ok();
+        if answer.stdout.contains("out  shortcut") && answer.stdout.contains("in   shortcut") {
+            told = Some(answer);
+            break;
+        }
+    }
+    let told = told.expect("both directions are told to take it");
     let mac = lab.server_port.mac;
     told.says(&format!("out  shortcut: in0 -> up0 lladdr {mac}, up to 36 bytes"));
     thread::sleep(VALID);
