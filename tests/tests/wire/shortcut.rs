@@ -161,9 +161,9 @@ fn what_the_kernel_has_to_see_takes_its_way() {
         assert!(moved.contains_key("nat_out"), "{what}: {moved:?}");
     };
     slow("another traffic class", &|| {
-        lab.client().netns.run(|| set_tos(&client, 0xb8));
+        set_tos(&client, 0xb8);
         ask(&client, &remote);
-        lab.client().netns.run(|| set_tos(&client, 0));
+        set_tos(&client, 0);
     });
     slow("more bytes than before", &|| {
         client.send_to(&[7; 1200], server()).expect("a datagram can be sent");
@@ -179,15 +179,8 @@ fn what_the_kernel_has_to_see_takes_its_way() {
     scene.end();
 }
 
-fn set_tos(socket: &UdpSocket, tos: u32) {
-    use std::os::fd::AsRawFd as _;
-    let tos = i32::try_from(tos).expect("a byte");
-    // SAFETY: pointer and length are those of `tos`, which is only read.
-    let done = unsafe {
-        let value = std::ptr::from_ref(&tos).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_TOS, value, 4)
-    };
-    assert_eq!(done, 0, "a socket has a type of service");
+fn set_tos(socket: &UdpSocket, tos: u8) {
+    rustix::net::sockopt::set_ip_tos(socket, tos).expect("a socket has a type of service");
 }
 
 #[test]
