@@ -236,6 +236,13 @@ fn connection_tracking_is_liberal_while_there_are_shortcuts() {
 }
 
 #[test]
+fn what_is_kept_off_for_nothing_is_told() {
+    let words = Words { no_shortcut: vec!["eth0".into(), "nope0".into()], ..Words::default() };
+    let told = crate::state::kept_off_anyway(&wish(words), &host(true, 1, 1));
+    assert!(told.len() == 1 && told[0].contains("nope0"), "{told:?}");
+}
+
+#[test]
 fn a_sysctl_somebody_else_changed_stays() {
     let mut world = world(host(true, 0, 1));
     settle(&mut world, &wish(Words::default()));
