@@ -9,6 +9,7 @@
 //! becomes of the packet must be what that end promises, and a packet that is left alone must come
 //! out as it went in.
 
+mod early;
 mod plan;
 mod six;
 mod tables;
@@ -316,6 +317,8 @@ fn is_translation(end: Reason) -> bool {
             | Reason::Hairpin
             | Reason::ShortcutOut
             | Reason::ShortcutIn
+            | Reason::XdpOut
+            | Reason::XdpIn
     ) || six::is_translation(end)
 }
 

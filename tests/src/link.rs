@@ -111,6 +111,16 @@ pub fn offloads(netns: &Netns, device: &str, on: bool) {
     });
 }
 
+/// Has a veth poll for what it receives (NAPI): then XDP may send packets to it. Packets of small ones are
+/// joined there.
+///
+/// # Panics
+/// When the device does not exist or cannot.
+pub fn polls(netns: &Netns, device: &str) {
+    let set = netns.run(|| ifreq::set_offload(device, Offload::Gro, true));
+    set.unwrap_or_else(|e| panic!("cannot set {:?} of {device}: {e}", Offload::Gro));
+}
+
 /// Waits until the kernel lets packets through a device that was just set up.
 ///
 /// Right after `ip link set up` a device still has the queue that drops everything: the kernel

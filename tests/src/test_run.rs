@@ -9,7 +9,7 @@
 use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
-use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions};
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 
 use crate::netns::Netns;
 use crate::packet::{Packet, explain};
@@ -163,6 +163,52 @@ pub fn run(
     let mark = left_context[mark..mark + 4].try_into().map_or(0, u32::from_ne_bytes);
     let action = Action::from_return(result.return_value);
     Ok(Verdict { action, frame: left, mark, took: result.duration })
+}
+
+/// What an XDP program returns (`enum xdp_action` of linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyAction {
+    /// The packet ends (1).
+    Drop,
+    /// The packet goes on, to the kernel (2).
+    Pass,
+    /// The packet goes where the program said (4).
+    Redirect,
+    /// Another value.
+    Other(u32),
+}
+
+impl EarlyAction {
+    const fn from_return(value: u32) -> Self {
+        match value {
+            1 => Self::Drop,
+            2 => Self::Pass,
+            4 => Self::Redirect,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Runs a loaded XDP program once, in a namespace, on a frame that came in by a device.
+pub fn run_early(
+    program: &Xdp,
+    netns: &Netns,
+    ifindex: u32,
+    frame: &[u8],
+) -> Result<(EarlyAction, Vec<u8>), ProgramError> {
+    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let given = [0, length, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+    let mut left = vec![0; frame.len() + HEADROOM];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut left),
+        ctx_in: Some(&given),
+        ..TestRunOptions::new()
+    };
+    let result = netns.run(|| program.test_run(options))?;
+    left.truncate(result.data_size_out as usize);
+    Ok((EarlyAction::from_return(result.return_value), left))
 }
 
 fn to_bytes(buffer: &SkBuff) -> Vec<u8> {

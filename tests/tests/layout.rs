@@ -67,7 +67,9 @@ fn config() -> Row {
         addresses,
         fragments,
         sorter,
-        reserved
+        reserved,
+        xdp,
+        spare
     });
     ("config", None, value)
 }
@@ -83,7 +85,10 @@ fn links() -> Row {
         name,
         filter_priority,
         filter_in,
-        filter_out
+        filter_out,
+        mac,
+        xdp,
+        reserved
     });
     ("links", None, value)
 }
@@ -123,7 +128,9 @@ fn flows() -> Row {
         header,
         came,
         class,
-        reserved
+        reserved,
+        to,
+        spare
     });
     if let Some(last) = value.fields.last_mut() {
         last.fields = hop.fields;

@@ -159,6 +159,10 @@ reasons! {
         "source translated where it came in, and sent the way that the kernel had chosen for its flow";
     ShortcutIn = 54, "shortcut_in", Shortcut:
         "destination translated back, and sent the way that the kernel had chosen for its flow";
+    XdpOut = 55, "xdp_out", Shortcut:
+        "the same as shortcut_out, by XDP: before the kernel had made a packet of it";
+    XdpIn = 56, "xdp_in", Shortcut:
+        "the same as shortcut_in, by XDP: before the kernel had made a packet of it";
 }
 
 const _: () = {

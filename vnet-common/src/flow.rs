@@ -98,7 +98,7 @@ pub struct Flow {
     /// The way past the kernel's routing, while there is one.
     pub hop: Hop,
 }
-record!(Flow, 104);
+record!(Flow, 112);
 
 impl Flow {
     /// What [`Flow::first_seen`] says of a time in nanoseconds.

@@ -28,7 +28,7 @@ pub mod translate;
 
 /// Version of every map layout below. It is written to `config` when an instance is made; a
 /// binary that finds another number refuses rather than misread.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];

@@ -54,8 +54,12 @@ pub struct Config {
     pub sorter: u32,
     /// Always zero. The datapath reads it where the verifier must not know a number beforehand.
     pub reserved: u32,
+    /// Whether devices shall have an XDP program, and how: one of [`xdp_wish`].
+    pub xdp: u32,
+    /// Always zero.
+    pub spare: u32,
 }
-record!(Config, 88);
+record!(Config, 96);
 
 impl Config {
     /// The defaults of the project, stated here and nowhere else. The instance's own facts
@@ -84,6 +88,8 @@ impl Config {
         fragments: 30,
         sorter: 0,
         reserved: 0,
+        xdp: xdp_wish::OFF,
+        spare: 0,
     };
 }
 
@@ -151,8 +157,14 @@ pub struct Link {
     pub filter_in: u32,
     /// With `clsact`: handle of the egress filter.
     pub filter_out: u32,
+    /// Its Ethernet address: what comes in for it has that.
+    pub mac: [u8; 6],
+    /// Mode of its XDP program, one of [`xdp`].
+    pub xdp: u8,
+    /// Always zero.
+    pub reserved: u8,
 }
-record!(Link, 52);
+record!(Link, 60);
 
 impl Link {
     /// Number of the outside address that an inside host has here: always the same one, as long as
@@ -192,6 +204,30 @@ pub mod link_flag {
     /// The device wants to know by which route a packet comes to it (tunnels): what leaves here takes
     /// the kernel's way.
     pub const NEEDS_ROUTE: u32 = 16;
+    /// XDP may send packets out here: the device is in `exits`.
+    pub const EXIT: u32 = 32;
+}
+
+/// Values of [`Config::xdp`].
+pub mod xdp_wish {
+    /// No device.
+    pub const OFF: u32 = 0;
+    /// Devices whose drivers run it, where that is known to be good.
+    pub const AUTO: u32 = 1;
+    /// Devices whose drivers run it.
+    pub const NATIVE: u32 = 2;
+    /// Every Ethernet device, by the kernel.
+    pub const GENERIC: u32 = 3;
+}
+
+/// Values of [`Link::xdp`].
+pub mod xdp {
+    /// None.
+    pub const OFF: u8 = 0;
+    /// The driver runs it, before there is an `skb`.
+    pub const NATIVE: u8 = 1;
+    /// The kernel runs it, on an `skb` (`XDP_FLAGS_SKB_MODE`).
+    pub const GENERIC: u8 = 2;
 }
 
 /// Key of `sources`: a prefix in the layout of the kernel's LPM trie.

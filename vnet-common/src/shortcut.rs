@@ -36,8 +36,13 @@ pub struct Hop {
     pub class: u8,
     /// Always zero.
     pub reserved: u8,
+    /// Destination address of the Ethernet header that packets come in with: the address of the device
+    /// they come in by.
+    pub to: [u8; 6],
+    /// Always zero.
+    pub spare: [u8; 2],
 }
-record!(Hop, 40);
+record!(Hop, 48);
 
 impl Hop {
     /// How long it may be repeated before the kernel is asked again: one second, in the unit of

@@ -37,6 +37,7 @@ const _: () = assert!(Reason::ALL.len() <= 64);
 use crate::{
     kernel::{
         desk::desk,
+        early::{EarlyFrame, Md},
         frame::{Frame, Skb, Wire},
         maps,
     },
@@ -71,7 +72,7 @@ macro_rules! say {
             $frame.context(),
             "dev={} hook={} reason={} proto={} {:i}:{} > {:i}:{}",
             $frame.device(),
-            $what >> 16 & 1,
+            $what >> 16 & 3,
             $what & 0xff,
             $what >> 8 & 0xff,
             u32::from_be($saddr),
@@ -86,13 +87,26 @@ macro_rules! say {
 /// the level the programs were loaded with.
 #[inline(always)]
 pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: u32) {
-    let key = &packet.key;
-    // Hooks are numbered in the order of a packet's way: in, then out.
     let hook = u32::from(direction == Direction::Out);
+    let (saddr, daddr, ports, what) = words(hook, packet, reason);
+    vnet_log(frame.skb(), saddr, daddr, ports, what);
+}
+
+/// The same of a packet of an XDP program.
+#[inline(always)]
+pub fn log_early(frame: &EarlyFrame, packet: &Packet, reason: u32) {
+    let (saddr, daddr, ports, what) = words(2, packet, reason);
+    vnet_log_early(frame.md(), saddr, daddr, ports, what);
+}
+
+/// What is said of a packet, as few numbers as functions take. Hooks are numbered in the order of a
+/// packet's way: in, then out; and XDP.
+#[inline(always)]
+fn words(hook: u32, packet: &Packet, reason: u32) -> (u32, u32, u32, u32) {
+    let key = &packet.key;
     let ports = u32::from(key.sport) << 16 | u32::from(key.dport);
     let what = hook << 16 | u32::from(key.proto) << 8 | reason;
-    let (saddr, daddr) = (u32::from_ne_bytes(key.saddr), u32::from_ne_bytes(key.daddr));
-    vnet_log(frame.skb(), saddr, daddr, ports, what);
+    (u32::from_ne_bytes(key.saddr), u32::from_ne_bytes(key.daddr), ports, what)
 }
 
 /// Says a decision about an IPv6 packet, as `say` does.
@@ -116,6 +130,19 @@ macro_rules! say6 {
 pub fn log6(frame: &Frame, direction: Direction, reason: u32) {
     let hook = u32::from(direction == Direction::Out);
     vnet_log6(frame.skb(), hook << 16 | reason);
+}
+
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vnet_log_early(md: Md, saddr: u32, daddr: u32, ports: u32, what: u32) -> u32 {
+    let frame = EarlyFrame::new(md);
+    if DROPS >> (what & 63) & 1 == 0 {
+        say!(debug, frame, saddr, daddr, ports, what);
+    } else {
+        say!(warn, frame, saddr, daddr, ports, what);
+    }
+    0
 }
 
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]

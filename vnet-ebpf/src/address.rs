@@ -47,6 +47,15 @@ pub fn is_current(entry: &Entry, asked: bool, tick: u32) -> bool {
     })
 }
 
+/// Whether the flow's outside address is that of its number, as far as was known a second ago: XDP
+/// cannot ask the kernel.
+#[inline(always)]
+#[must_use]
+pub fn was_current(entry: &Entry, tick: u32) -> bool {
+    Place::find(entry.outside().into())
+        .is_some_and(|place| place.addr() == entry.target().saddr && place.is_recent(tick))
+}
+
 /// Whether the flow can go on from its outside address: it is that of its number, or another that the
 /// uplink still has.
 #[inline(always)]

@@ -51,6 +51,16 @@ impl Change {
     }
 }
 
+/// Whether a checksum field only holds the sum of a pseudo-header, for hardware to go on from
+/// (`CHECKSUM_PARTIAL`). One checksum in 65,535 looks the same.
+#[inline(always)]
+#[must_use]
+pub fn is_begun(field: u16, pseudo: u64) -> bool {
+    // 0 and 0xffff are the same number to a one's-complement sum.
+    let same = |half: u16| if half == 0xffff { 0 } else { half };
+    same(field) == same(Change(pseudo).folded())
+}
+
 /// The checksum of words that add up to `sum`.
 #[inline(always)]
 #[must_use]

@@ -11,7 +11,7 @@ use crate::{
     kernel::{
         clock,
         flows::{Entry, Refusal},
-        frame::Frame,
+        frame::{Frame, Wire},
         tickets::Line,
     },
     opening::Opening,
@@ -61,12 +61,13 @@ pub fn forward(
 /// Counts a packet of a known flow and follows the conversation.
 #[inline(always)]
 pub fn count(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction) {
-    count_at(frame, packet, entry, direction, clock::now());
+    let wire = frame.on_wire(packet.l3, packet.payload, packet.end);
+    count_at(packet, entry, direction, wire, clock::now());
 }
 
-/// The same, given the present time.
+/// The same, given what the packet is on the wire, from its IP header on, and the present time.
 #[inline(always)]
-pub fn count_at(frame: &Frame, packet: &Packet, entry: Entry, direction: Direction, now: u64) {
+pub fn count_at(packet: &Packet, entry: Entry, direction: Direction, wire: Wire, now: u64) {
     match packet.kind {
         Kind::Tcp => follow_tcp(&entry, &packet.segment, direction),
         Kind::Udp
@@ -77,7 +78,7 @@ pub fn count_at(frame: &Frame, packet: &Packet, entry: Entry, direction: Directi
         | Kind::Fragment
         | Kind::Other => follow(&entry, packet.key.proto, direction),
     }
-    entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), now);
+    entry.count(wire, now);
 }
 
 /// UDP and ICMP: an answer confirms the flow, once.

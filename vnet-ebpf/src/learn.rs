@@ -112,6 +112,7 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
         size,
         class,
         came: if came_by.header == 0 { 0 } else { ETHERNET as u8 },
+        to: came_by.mac,
         ..Hop::default()
     };
     if packet.l3 != 0 {

@@ -47,3 +47,4 @@ pub mod six;
 pub mod sort;
 pub mod sort6;
 pub mod translate;
+pub mod xdp;

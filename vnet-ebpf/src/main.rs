@@ -4,8 +4,8 @@
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macro makes items of its own")]
 
 use aya_ebpf::{
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
 use vnet_common::flow::Direction;
 use vnet_ebpf::{
@@ -15,10 +15,12 @@ use vnet_ebpf::{
     expire,
     kernel::{
         calls::Call,
+        early::EarlyFrame,
         frame::{Frame, Skb},
     },
     known, order, shortcut,
     six::{vnet_six_in, vnet_six_out},
+    xdp,
 };
 
 /// Packets that a managed device has received.
@@ -40,6 +42,12 @@ pub fn vnet_out(context: TcContext) -> i32 {
         return NEXT;
     }
     run(context, Direction::Out, vnet_decide_out, vnet_six_out)
+}
+
+/// Packets that a managed device has received, before the kernel has made packets of them.
+#[xdp]
+pub fn vnet_xdp(context: XdpContext) -> u32 {
+    xdp::take(&mut EarlyFrame::new(context.ctx))
 }
 
 /// Run once by the control plane after loading: starts the expiry timer. 0, or a negative errno.

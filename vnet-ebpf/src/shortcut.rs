@@ -24,12 +24,27 @@ use crate::{
         in_place::InPlace,
         maps,
     },
-    packet::{self, Bytes as _, IPV4_HEADER, Kind, Packet, Part},
+    packet::{self, Bytes, IPV4_HEADER, Kind, Packet, Part},
     rewrite::{self, Patch as _},
 };
 
 /// The bits of the type of service that routing looks at.
 const CLASS: u8 = 0xfc;
+
+/// A packet where it comes in: what the shortcut looks at besides its bytes.
+pub trait Arrival: Bytes {
+    /// Length from the link header on.
+    fn length(&self) -> u32;
+
+    /// Index of the device it has come in by.
+    fn device(&self) -> u32;
+
+    /// 0 when it came in for this host, as its link layer sees it.
+    fn stranger(&self, entry: &Entry) -> u32;
+
+    /// Bytes from its IP header on; of a GSO packet, of each segment.
+    fn segment(&self, packet: &Packet) -> u32;
+}
 
 /// Sends the packet the way that is remembered of its flow, if there is one and it may: the verdict,
 /// or [`account::AGAIN`] when it takes the kernel's way.
@@ -38,7 +53,8 @@ const CLASS: u8 = 0xfc;
 pub fn take(frame: &mut Frame) -> i32 {
     let mut packet = Packet::UNKNOWN;
     let now = clock::now();
-    let Some(entry) = way(frame, &mut packet, now) else { return account::AGAIN };
+    let Some(l3) = network_header(frame) else { return account::AGAIN };
+    let Some(entry) = way(frame, &mut packet, l3, now) else { return account::AGAIN };
     let (direction, device) = (entry.direction(), entry.hop_device().0);
     if direction == Direction::Out && !from_present_address(frame, &packet, &entry, now) {
         return account::AGAIN;
@@ -55,17 +71,22 @@ pub fn take(frame: &mut Frame) -> i32 {
     account::tally_wire(wire, reason)
 }
 
+/// Offset of the IPv4 header, where there is one and nothing but Ethernet before it.
+#[inline(always)]
+fn network_header(frame: &Frame) -> Option<u32> {
+    if frame.ethertype() != ethertype::IPV4 || frame.has_tag() {
+        return None;
+    }
+    let ethernet = frame.half(ETHERNET - 2)? == ethertype::IPV4.to_be();
+    Some(if ethernet { ETHERNET } else { 0 })
+}
+
 /// The packet's flow, if it may take the way that this remembers. Nothing is asked about the device it
 /// has come in by: that its flow remembers that device says enough, and where its IP header would be
 /// elsewhere, what is read here is of no flow that came in by it. Not inlined, because of the stack: so
 /// it is given back before the kernel is asked for an address.
 #[inline(never)]
-fn way(frame: &Frame, packet: &mut Packet, now: u64) -> Option<Entry> {
-    if frame.ethertype() != ethertype::IPV4 || frame.has_tag() {
-        return None;
-    }
-    let ethernet = frame.half(ETHERNET - 2)? == ethertype::IPV4.to_be();
-    let l3 = if ethernet { ETHERNET } else { 0 };
+pub fn way(frame: &impl Arrival, packet: &mut Packet, l3: u32, now: u64) -> Option<Entry> {
     packet::parse(frame, packet, l3, frame.length()).ok()?;
     let entry = Entry::find(&packet.key)?;
     let (device, learnt) = entry.hop_device();
@@ -91,7 +112,7 @@ const SHORTEST: u32 = 60;
 /// sound, for this host, without options, of their traffic class, with no more bytes than they had and a
 /// TTL that lasts. (One sum of differences, because the verifier follows each branch.)
 #[inline(always)]
-fn unlike(frame: &Frame, packet: &Packet, entry: &Entry) -> u32 {
+fn unlike(frame: &impl Arrival, packet: &Packet, entry: &Entry) -> u32 {
     let (size, class) = entry.hop_fits();
     let (came, header) = entry.hop_headers();
     let Some(facts) = facts(frame, packet) else { return 1 };
@@ -104,7 +125,7 @@ fn unlike(frame: &Frame, packet: &Packet, entry: &Entry) -> u32 {
         | facts.damage
         | (packet.l4 ^ (packet.l3 + IPV4_HEADER))
         | packet.l3 ^ u32::from(came)
-        | frame.kind()
+        | frame.stranger(entry)
         | u32::from(!entry.flags() & flag::ACCEPTED);
     let below = u32::from(size).wrapping_sub(frame.segment(packet)) | facts.ttl.wrapping_sub(2);
     differs | turns(packet, entry) | below >> 31
@@ -134,7 +155,7 @@ pub(crate) struct Facts {
 }
 
 #[inline(always)]
-pub(crate) fn facts(frame: &Frame, packet: &Packet) -> Option<Facts> {
+pub(crate) fn facts(frame: &impl Bytes, packet: &Packet) -> Option<Facts> {
     let words: [u32; 5] = frame.words(packet.l3)?;
     let [_, service, ..] = words[0].to_ne_bytes();
     let [ttl, ..] = words[2].to_ne_bytes();
@@ -159,7 +180,8 @@ fn from_present_address(frame: &Frame, packet: &Packet, entry: &Entry, now: u64)
 #[inline(never)]
 fn pass(frame: &mut Frame, packet: &Packet, entry: Entry, leave: &Leave, now: u64) -> u32 {
     let direction = entry.direction();
-    flow::count_at(frame, packet, entry, direction, now);
+    let wire = frame.on_wire(packet.l3, packet.payload, packet.end);
+    flow::count_at(packet, entry, direction, wire, now);
     frame.mark_as(leave);
     match rewrite(frame, packet, &entry, leave) {
         Ok(()) if direction == Direction::Out => Reason::ShortcutOut as u32,

@@ -21,6 +21,8 @@ pub enum Contender {
     Slow,
     /// `vnetctl attach --nat`.
     Vnet,
+    /// `vnetctl attach --nat --xdp native`.
+    VnetXdp,
     /// `vnetctl attach --nat --events`: what telling of mappings costs, where it may cost something.
     Events,
 }
@@ -36,6 +38,7 @@ impl Contender {
             Self::Xdp => "xdp",
             Self::Slow => "slow",
             Self::Vnet => "vnet",
+            Self::VnetXdp => "vnet-xdp",
             Self::Events => "events",
         }
     }
@@ -50,6 +53,7 @@ impl Contender {
             Self::Xdp => "XDP redirect (limit)",
             Self::Slow => "vnet, no shortcut",
             Self::Vnet => "vnet",
+            Self::VnetXdp => "vnet, XDP",
             Self::Events => "vnet, events on",
         }
     }
@@ -58,7 +62,7 @@ impl Contender {
     pub(super) fn source(self, client: Ipv4Addr) -> Ipv4Addr {
         match self {
             Self::Direct | Self::Kernel | Self::Tc | Self::Xdp => client,
-            Self::Nft | Self::Slow | Self::Vnet | Self::Events => lab::OUTSIDE,
+            Self::Nft | Self::Slow | Self::Vnet | Self::VnetXdp | Self::Events => lab::OUTSIDE,
         }
     }
 
@@ -76,13 +80,14 @@ impl Contender {
                 lab.forward();
                 lab.router.must("nft", &[&masquerade(ports)]);
             }
-            Self::Slow | Self::Vnet | Self::Events => {
+            Self::Slow | Self::Vnet | Self::VnetXdp | Self::Events => {
                 let events = (self == Self::Events).then_some("--events");
+                let xdp = (self == Self::VnetXdp).then_some(["--xdp", "native"]);
                 let slow = (self == Self::Slow).then_some(["--no-shortcut", UPLINK]);
                 let ports = ports.map_or(vec![], |ports| vec!["--ports", ports]);
                 let words = ["attach", "--nat", UPLINK, "--inside", INSIDE].into_iter();
-                let words: Vec<_> =
-                    words.chain(events).chain(slow.into_iter().flatten()).chain(ports).collect();
+                let words = words.chain(events).chain(slow.into_iter().flatten());
+                let words: Vec<_> = words.chain(xdp.into_iter().flatten()).chain(ports).collect();
                 lab.vnetctl(&words).ok();
             }
         }

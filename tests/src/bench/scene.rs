@@ -54,6 +54,7 @@ impl Scene {
             | Contender::Xdp
             | Contender::Slow
             | Contender::Vnet
+            | Contender::VnetXdp
             | Contender::Events => {
                 let lab = Lab::plan().with_offloads().build();
                 assert_eq!(lab.client().address, CLIENT, "the usual lab has this client");

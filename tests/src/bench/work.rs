@@ -97,7 +97,7 @@ impl Work {
             Contender::Direct | Contender::Kernel => self != Self::Mapping,
             Contender::Tc => self != Self::Mapping,
             // What is joined by the devices does not fit into XDP's frames.
-            Contender::Xdp => matches!(self, Self::Udp { .. }),
+            Contender::Xdp | Contender::VnetXdp => matches!(self, Self::Udp { .. }),
             Contender::Slow => self != Self::Mapping,
             Contender::Nft | Contender::Vnet => true,
             Contender::Events => self == Self::Mapping,

@@ -55,9 +55,9 @@ impl Story {
     }
 }
 
-fn attaching(tcx: &'static str) {
+fn attaching(tcx: &'static str, xdp: &'static str) {
     let story = Story::new(tcx);
-    let words = attach(&["--inside", "in0"]);
+    let words = attach(&["--inside", "in0", "--xdp", xdp]);
     let steps = story.steps(&words);
     assert!(steps > 8, "an attach has more than {steps} steps");
     for step in 1..=steps {
@@ -71,12 +71,17 @@ fn attaching(tcx: &'static str) {
 
 #[test]
 fn while_attaching() {
-    attaching("on");
+    attaching("on", "off");
+}
+
+#[test]
+fn while_attaching_with_xdp() {
+    attaching("on", "generic");
 }
 
 #[test]
 fn while_attaching_without_tcx() {
-    attaching("off");
+    attaching("off", "off");
 }
 
 #[test]
@@ -99,8 +104,19 @@ fn while_detaching() {
 #[test]
 fn while_changing_in_place() {
     let story = Story::new("on");
-    let (before, after) =
-        (attach(&[]), attach(&["--ports", "2000-3000", "--log-level", "debug", "--inside", "in0"]));
+    let (before, after) = (
+        attach(&[]),
+        attach(&[
+            "--ports",
+            "2000-3000",
+            "--log-level",
+            "debug",
+            "--inside",
+            "in0",
+            "--xdp",
+            "generic",
+        ]),
+    );
     story.settles(&before, 0);
     let steps = story.steps(&after);
     for step in 1..=steps {

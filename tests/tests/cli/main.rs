@@ -21,3 +21,4 @@ mod sorter;
 mod spec;
 mod together;
 mod watch;
+mod xdp;

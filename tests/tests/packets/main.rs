@@ -33,3 +33,4 @@ mod shortcut;
 mod syn;
 mod tcp;
 mod translate;
+mod xdp;

@@ -20,12 +20,14 @@ use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpo
 use crate::shortcut;
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 6] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 8] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
     (Reason::IcmpSent, "it comes with the end of the packet it is about: `answer` has some"),
     (Reason::EventLost, "it takes a full buffer, and comes with another end: `events` has it"),
     (Reason::Evicted, "it comes with the end of the packet it is done for: `room` has some"),
+    (Reason::XdpOut, "it is an end of the XDP program: `xdp` has it"),
+    (Reason::XdpIn, "the same"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
@@ -179,11 +181,16 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::EventLost
         | Reason::ShortcutOut
         | Reason::ShortcutIn
-        | Reason::Sorted => None,
+        | Reason::Sorted
+        | Reason::XdpOut
+        | Reason::XdpIn => None,
     }
 }
 
 fn short(datapath: &mut Datapath, end: Reason) -> Option<Try> {
+    if matches!(end, Reason::XdpOut | Reason::XdpIn) {
+        return None;
+    }
     let left = shortcut::both_ways(datapath, &datagram());
     let (context, packet, port) = if end == Reason::ShortcutOut {
         (shortcut::at_inside(datapath), datagram(), &datapath.inside)
@@ -331,7 +338,9 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::EventLost
         | Reason::ShortcutOut
         | Reason::ShortcutIn
-        | Reason::Sorted => None,
+        | Reason::Sorted
+        | Reason::XdpOut
+        | Reason::XdpIn => None,
     }
 }
 

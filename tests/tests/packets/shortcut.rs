@@ -19,7 +19,7 @@ const OWN: [u8; 6] = [2, 0, 0, 0, 0, 8];
 const ACK: TcpFlags = TcpFlags::ACK;
 
 /// Now, as flows remember it.
-fn now() -> u32 {
+pub(crate) fn now() -> u32 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     let seconds = u64::try_from(now.tv_sec).expect("the clock has begun");
     Hop::stamp(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).expect("less than a second"))
@@ -67,7 +67,7 @@ pub(crate) fn both_ways(datapath: &mut Datapath, packet: &Packet) -> Packet {
     left
 }
 
-fn change(datapath: &mut Datapath, key: &FlowKey, how: impl FnOnce(&mut Flow)) {
+pub(crate) fn change(datapath: &mut Datapath, key: &FlowKey, how: impl FnOnce(&mut Flow)) {
     let mut flow = datapath.flow(key).expect("the flow is there");
     how(&mut flow);
     datapath.hash::<FlowKey, Flow>("flows4").insert(key, flow, 0).expect("it is only replaced");

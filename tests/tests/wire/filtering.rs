@@ -4,6 +4,7 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use vnet_tests::lab::{self, Lab};
+use vnet_tests::patience;
 use vnet_tests::socket::{expect_silence, receive};
 
 use crate::scene::{PORT, Scene, ask, outside, server, wait_until};
@@ -76,7 +77,10 @@ fn whom_a_mapping_has_forgotten_is_not_let_in_again_by_another_switch() {
 
 #[test]
 fn an_address_is_let_in_as_long_as_there_is_a_conversation_with_it() {
-    let words = [BY_ADDRESS.as_slice(), &["--timeout-udp", "2"]].concat();
+    // Long enough for a turn of both that go on, also where everything is slow.
+    let idle = patience::seconds(2);
+    let seconds = idle.as_secs().to_string();
+    let words = [BY_ADDRESS.as_slice(), &["--timeout-udp", &seconds]].concat();
     let scene = Scene::of(Lab::plan().server_addresses(2), &words);
     let lab = &scene.lab;
     let (former, partner) = (lab.server.udp(server()), lab.server.udp(lab::server(1, PORT)));
@@ -87,7 +91,7 @@ fn an_address_is_let_in_as_long_as_there_is_a_conversation_with_it() {
     }
     // One conversation of two with that address ends, then the other one.
     let ended = |left: usize, going_on: &[&UdpSocket]| {
-        wait_until("a conversation is over", Duration::from_secs(10), || {
+        wait_until("a conversation is over", 5 * idle, || {
             going_on.iter().for_each(|remote| assert_eq!(ask(&client, remote), outside(4000)));
             lab.flows().len() == left
         });

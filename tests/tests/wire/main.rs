@@ -42,3 +42,4 @@ mod tool_load;
 mod tool_route;
 mod uplinks;
 mod vlan;
+mod xdp;

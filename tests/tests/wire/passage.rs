@@ -44,9 +44,16 @@ impl Passage<'_> {
         assert_eq!(status[0]["outside"], self.outside.to_string(), "{status}");
     }
 
-    /// TCP, UDP, pings and errors, in both directions.
+    /// TCP, UDP, pings and errors, in both directions; and conversations that go on take the shortcut.
     #[track_caller]
     pub(crate) fn is_open(&self) {
+        self.lets_talk();
+        self.is_short();
+    }
+
+    /// TCP, UDP, pings and errors, in both directions.
+    #[track_caller]
+    pub(crate) fn lets_talk(&self) {
         let before = Counters::of(self.lab);
         self.datagrams();
         self.connection();
@@ -56,12 +63,28 @@ impl Passage<'_> {
         self.refusal_from_outside();
         self.refusal_from_inside();
         self.only_good_ends(&Counters::of(self.lab).since(&before));
-        self.is_short();
     }
 
     /// A conversation that goes on takes the shortcut, in both directions.
     #[track_caller]
     fn is_short(&self) {
+        let moved = self.goes_on();
+        // Once a second one of each direction takes the kernel's way.
+        for name in ["shortcut_out", "shortcut_in"] {
+            assert!(moved.get(name).is_some_and(|moved| *moved >= 5), "{name}: {moved:?}");
+        }
+    }
+
+    /// A conversation that goes on takes the kernel's way all the time.
+    #[track_caller]
+    pub(crate) fn is_long(&self) {
+        let moved = self.goes_on();
+        assert!(!moved.keys().any(|name| name.starts_with("shortcut")), "{moved:?}");
+    }
+
+    /// What a conversation's packets meet once it goes on.
+    #[track_caller]
+    fn goes_on(&self) -> BTreeMap<String, i128> {
         let remote = self.server.netns.udp((self.server.address, PORT));
         let client = self.client.netns.udp((self.client.address, 4005));
         ask(&client, &remote);
@@ -70,11 +93,7 @@ impl Passage<'_> {
         for _ in 0..8 {
             assert_eq!(ask(&client, &remote), self.seen(4005));
         }
-        let moved = Counters::of(self.lab).since(&before);
-        // Once a second one of each direction takes the kernel's way.
-        for name in ["shortcut_out", "shortcut_in"] {
-            assert!(moved.get(name).is_some_and(|moved| *moved >= 5), "{name}: {moved:?}");
-        }
+        Counters::of(self.lab).since(&before)
     }
 
     fn datagrams(&self) {

@@ -10,6 +10,7 @@ use vnet_tests::packet::Endpoint;
 use vnet_tests::patience;
 use vnet_tests::sentry::Sentry;
 use vnet_tests::socket::receive;
+use vnet_tests::tun::Layer;
 
 /// Where the server listens.
 pub(crate) const PORT: u16 = 5000;
@@ -38,6 +39,13 @@ impl Scene {
     pub(crate) fn unattached(plan: Plan) -> Self {
         let lab = plan.build();
         Self { sentry: Some(Sentry::post(&lab)), lab }
+    }
+
+    /// The same, where the server's device joins what it receives before anybody sees it.
+    pub(crate) fn joining(plan: Plan) -> Self {
+        let lab = plan.build();
+        let sentry = Sentry::at_joining(&lab.server, &lab.server_port.device, Layer::Ethernet);
+        Self { sentry: Some(sentry), lab }
     }
 
     /// A UDP socket of the n-th client.

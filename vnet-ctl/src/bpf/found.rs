@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
-use aya::programs::links::{LinkError, PinnedLink};
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{Config, role};
 
@@ -46,12 +46,11 @@ pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
     let ids = of_calls.iter().map(|(call, info)| (*call, info.id())).collect();
     instance.calls = calls::running(&pins, &ids);
     let all = of_calls.len() == Call::ALL.len();
-    if let (Some(ingress), Some(egress), true) = (infos.get(&Hook::In), infos.get(&Hook::Out), all)
-    {
+    let tag = |hook: Hook| infos.get(&hook).map(ProgramInfo::tag);
+    if let ([Some(tag_in), Some(tag_out), Some(tag_xdp)], true) = (Hook::ALL.map(tag), all) {
         let tag_calls =
             Programs::tag_of(Call::ALL.iter().filter_map(|call| Some(of_calls.get(call)?.tag())));
-        instance.programs =
-            Some(Programs { tag_in: ingress.tag(), tag_out: egress.tag(), tag_calls });
+        instance.programs = Some(Programs { tag_in, tag_out, tag_xdp, tag_calls });
     }
     for (index, hook) in pins.links()? {
         if let Some((id, running)) = link(&pins, index, hook, &programs)? {
@@ -126,13 +125,18 @@ fn link(
 ) -> Result<Option<(u32, Running)>, Error> {
     let doing = || format!("look at the link of device {index} ({hook})");
     let link = match PinnedLink::from_pin(pins.link(index, hook)) {
-        Ok(link) => link.into(),
+        Ok(link) => FdLink::from(link),
         Err(LinkError::SyscallError(error)) if error.io_error.kind() == NotFound => {
             return Ok(None);
         }
         Err(error) => return Err(Error::hook(doing(), error)),
     };
-    let (id, at) = hooks::link_facts(link).map_err(|error| Error::hook(doing(), error))?;
+    let facts = match hook {
+        Hook::In | Hook::Out => hooks::link_facts(link),
+        // Whether its device is there can be seen by netlink only.
+        Hook::Xdp => link.info().map(|info| (info.program_id(), index)),
+    };
+    let (id, at) = facts.map_err(|error| Error::hook(doing(), error))?;
     let running = match at {
         0 => Running::Gone,
         _ if programs.get(&hook) == Some(&id) => Running::Current,

@@ -6,22 +6,20 @@ use std::os::fd::AsRawFd as _;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{
-    CgroupSockAddr, LinkOrder, MultiProgLink as _, ProgramError, SchedClassifier, TcAttachType,
+    CgroupSockAddr, LinkOrder, MultiProgLink as _, ProgramError, SchedClassifier, TcAttachType, Xdp,
 };
 
 use super::calls;
 use super::error::Error;
 use super::load;
 use super::pins::{Pins, remove};
+use super::xdp;
 use crate::spec::{Call, Hook};
 use crate::state::{TcxProgram, Way};
 
-const fn attach_type(hook: Hook) -> TcAttachType {
-    match hook {
-        Hook::In => TcAttachType::Ingress,
-        Hook::Out => TcAttachType::Egress,
-    }
-}
+/// Those of traffic control, with what the kernel calls them.
+const TC: [(Hook, TcAttachType); 2] =
+    [(Hook::In, TcAttachType::Ingress), (Hook::Out, TcAttachType::Egress)];
 
 /// Whether the kernel has TCX: it is asked, not guessed by its version.
 #[must_use]
@@ -35,9 +33,9 @@ pub fn has_tcx() -> bool {
 /// When the kernel does not tell.
 pub fn tcx_programs(device: &str) -> Result<Vec<TcxProgram>, Error> {
     let mut programs = Vec::new();
-    for hook in Hook::ALL {
+    for (hook, kind) in TC {
         let doing = || format!("list the TCX programs of {device}");
-        let found = SchedClassifier::query_tcx(device, attach_type(hook));
+        let found = SchedClassifier::query_tcx(device, kind);
         let (_, found) = found.map_err(|error| Error::hook(doing(), error))?;
         programs.extend(found.iter().map(|info| {
             let name = info.name_as_str().unwrap_or_default().to_owned();
@@ -57,9 +55,49 @@ pub(super) fn link_facts(link: FdLink) -> Result<(u32, u32), LinkError> {
     Ok((id, at.unwrap_or(0)))
 }
 
+/// A program for a hook of a device.
+enum Program {
+    Tc(SchedClassifier, TcAttachType),
+    Xdp(Xdp),
+}
+
+impl Program {
+    fn from_pin(pins: &Pins, hook: Hook) -> Result<Self, ProgramError> {
+        let kind = match hook {
+            Hook::In => TcAttachType::Ingress,
+            Hook::Out => TcAttachType::Egress,
+            Hook::Xdp => return xdp::from_pin(pins).map(Self::Xdp),
+        };
+        Ok(Self::Tc(SchedClassifier::from_pin(pins.program(hook))?, kind))
+    }
+
+    fn pin(&mut self, pins: &Pins, hook: Hook) -> Result<(), Error> {
+        match self {
+            Self::Tc(program, _) => load::pin(program, pins, hook),
+            Self::Xdp(program) => load::pin_xdp(program, pins),
+        }
+    }
+
+    fn attach(&mut self, pins: &Pins, device: (u32, &str), at: (Hook, Way)) -> Result<(), Error> {
+        match self {
+            Self::Tc(program, kind) => attach_by(program, *kind, pins, device, at),
+            Self::Xdp(program) => {
+                xdp::attach(program, pins, device, at.1 == Way::Xdp { native: true })
+            }
+        }
+    }
+
+    fn replace(&mut self, pins: &Pins, device: (u32, &str), at: (Hook, Way)) -> Result<(), Error> {
+        match self {
+            Self::Tc(program, kind) => replace_by(program, *kind, pins, device, at),
+            Self::Xdp(program) => xdp::replace(program, pins, device),
+        }
+    }
+}
+
 /// The programs that were pinned before others took their place, kept to put them back.
 pub struct Former {
-    programs: Vec<(Hook, SchedClassifier)>,
+    programs: Vec<(Hook, Program)>,
     calls: Vec<(Call, CgroupSockAddr)>,
 }
 
@@ -67,7 +105,7 @@ impl Former {
     /// Takes hold of what is pinned now.
     #[must_use]
     pub fn of(pins: &Pins) -> Self {
-        let open = |hook| Some((hook, SchedClassifier::from_pin(pins.program(hook)).ok()?));
+        let open = |hook| Some((hook, Program::from_pin(pins, hook).ok()?));
         let open_call = |call| {
             let kind = calls::attach_type(call);
             Some((call, CgroupSockAddr::from_pin(pins.call_program(call), kind).ok()?))
@@ -84,7 +122,7 @@ impl Former {
     /// When a pin cannot be made.
     pub fn put_back(&mut self, pins: &Pins) -> Result<(), Error> {
         for (hook, program) in &mut self.programs {
-            load::pin(program, pins, *hook)?;
+            program.pin(pins, *hook)?;
         }
         for (call, program) in &mut self.calls {
             load::pin_call(program, pins, *call)?;
@@ -94,7 +132,7 @@ impl Former {
         if led { calls::attach_calls(pins) } else { Ok(()) }
     }
 
-    fn program(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
+    fn program(&mut self, hook: Hook) -> Option<&mut Program> {
         self.programs.iter_mut().find(|(own, _)| *own == hook).map(|(_, program)| program)
     }
 
@@ -109,10 +147,7 @@ impl Former {
         hook: Hook,
         way: Way,
     ) -> Result<(), Error> {
-        match self.program(hook) {
-            Some(program) => attach_by(program, pins, device, hook, way),
-            None => Ok(()),
-        }
+        self.program(hook).map_or(Ok(()), |program| program.attach(pins, device, (hook, way)))
     }
 
     /// Puts the former program back on a hook.
@@ -126,16 +161,13 @@ impl Former {
         hook: Hook,
         way: Way,
     ) -> Result<(), Error> {
-        match self.program(hook) {
-            Some(program) => replace_by(program, pins, device, hook, way),
-            None => Ok(()),
-        }
+        self.program(hook).map_or(Ok(()), |program| program.replace(pins, device, (hook, way)))
     }
 }
 
-fn pinned(pins: &Pins, hook: Hook) -> Result<SchedClassifier, Error> {
+fn pinned(pins: &Pins, hook: Hook) -> Result<Program, Error> {
     let doing = || format!("open the pinned program for {hook}");
-    SchedClassifier::from_pin(pins.program(hook)).map_err(|error| Error::hook(doing(), error))
+    Program::from_pin(pins, hook).map_err(|error| Error::hook(doing(), error))
 }
 
 /// Puts the pinned program on a hook of a device (its index and name).
@@ -143,36 +175,32 @@ fn pinned(pins: &Pins, hook: Hook) -> Result<SchedClassifier, Error> {
 /// # Errors
 /// When the kernel refuses.
 pub fn attach(pins: &Pins, device: (u32, &str), hook: Hook, way: Way) -> Result<(), Error> {
-    attach_by(&mut pinned(pins, hook)?, pins, device, hook, way)
+    pinned(pins, hook)?.attach(pins, device, (hook, way))
 }
 
 fn attach_by(
     program: &mut SchedClassifier,
+    kind: TcAttachType,
     pins: &Pins,
     device: (u32, &str),
-    hook: Hook,
-    way: Way,
+    at: (Hook, Way),
 ) -> Result<(), Error> {
-    let (index, name) = device;
+    let ((index, name), (hook, way)) = (device, at);
     let doing = || format!("attach to {name} ({hook}, {way})");
     let options = match way {
-        Way::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
         Way::Clsact { priority, handle } => TcAttachOptions::Netlink(options(priority, handle)),
+        Way::Tcx | Way::Xdp { .. } => TcAttachOptions::TcxOrder(LinkOrder::default()),
     };
-    let attached = program.attach_with_options(name, attach_type(hook), options);
+    let attached = program.attach_with_options(name, kind, options);
     let link = attached.and_then(|id| program.take_link(id));
     let link = link.map_err(|error| Error::hook(doing(), error))?;
-    match way {
-        Way::Tcx => {
-            let link = FdLink::try_from(link).map_err(|error| Error::hook(doing(), error))?;
-            let kept = link.pin(pins.link(index, hook));
-            kept.map(drop).map_err(|error| Error::hook(doing(), error))
-        }
-        Way::Clsact { .. } => {
-            keep(link);
-            Ok(())
-        }
+    if let Way::Clsact { .. } = way {
+        keep(link);
+        return Ok(());
     }
+    let link = FdLink::try_from(link).map_err(|error| Error::hook(doing(), error))?;
+    let kept = link.pin(pins.link(index, hook));
+    kept.map(drop).map_err(|error| Error::hook(doing(), error))
 }
 
 /// Replaces the program on a hook by the pinned one, without a packet missing either.
@@ -180,24 +208,26 @@ fn attach_by(
 /// # Errors
 /// When the kernel refuses.
 pub fn replace(pins: &Pins, device: (u32, &str), hook: Hook, way: Way) -> Result<(), Error> {
-    replace_by(&mut pinned(pins, hook)?, pins, device, hook, way)
+    pinned(pins, hook)?.replace(pins, device, (hook, way))
 }
 
 fn replace_by(
     program: &mut SchedClassifier,
+    kind: TcAttachType,
     pins: &Pins,
     device: (u32, &str),
-    hook: Hook,
-    way: Way,
+    at: (Hook, Way),
 ) -> Result<(), Error> {
+    let (hook, way) = at;
     let doing = || format!("replace the program on {} ({hook}, {way})", device.1);
     let link = match way {
-        Way::Tcx => pinned_link(pins, device.0, hook).map_err(|e| Error::hook(doing(), e))?,
         Way::Clsact { priority, handle } => {
             let NlOptions { handle, .. } = options(priority, handle);
-            let link =
-                SchedClassifierLink::attached(device.1, attach_type(hook), priority, handle, None);
-            link.map_err(|error| Error::hook(doing(), error))?
+            SchedClassifierLink::attached(device.1, kind, priority, handle, None)
+                .map_err(|error| Error::hook(doing(), error))?
+        }
+        Way::Tcx | Way::Xdp { .. } => {
+            pinned_link(pins, device.0, hook).map_err(|error| Error::hook(doing(), error))?
         }
     };
     let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
@@ -218,7 +248,7 @@ fn keep(link: SchedClassifierLink) {
     std::mem::forget(link);
 }
 
-/// Takes a TCX program off by removing the pin of its link. (A filter is taken off by netlink.)
+/// Takes a TCX or XDP program off by removing the pin of its link. (A filter is taken off by netlink.)
 ///
 /// # Errors
 /// When the pin cannot be removed.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 use aya::maps::MapError;
-use aya::programs::{CgroupSockAddr, ProgramError, ProgramInfo, SchedClassifier};
+use aya::pin::PinError;
+use aya::programs::{CgroupSockAddr, ProgramError, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
 use tracing::debug;
 use vnet_common::event::telling;
@@ -96,13 +98,35 @@ impl Loaded {
     pub fn load_programs(&mut self) -> Result<Programs, Error> {
         let tag_in = self.load_program(program_name(Hook::In))?;
         let tag_out = self.load_program(program_name(Hook::Out))?;
+        let tag_xdp = self.load_xdp()?;
         self.load_program(CLOCK)?;
         self.load_orders()?;
         let mut tags = Vec::new();
         for call in Call::ALL {
             tags.push(self.load_call(call)?);
         }
-        Ok(Programs { tag_in, tag_out, tag_calls: Programs::tag_of(tags) })
+        Ok(Programs { tag_in, tag_out, tag_xdp, tag_calls: Programs::tag_of(tags) })
+    }
+
+    /// Has the verifier check the XDP program.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn load_xdp(&mut self) -> Result<u64, Error> {
+        let program = self.xdp()?;
+        let loaded = program.load().and_then(|()| program.info());
+        tag(program_name(Hook::Xdp), loaded)
+    }
+
+    /// The XDP program.
+    ///
+    /// # Errors
+    /// When the object has none.
+    pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
+        let name = program_name(Hook::Xdp);
+        let missing = || Error::Missing(format!("program {name}"));
+        let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
+        program.try_into().map_err(|_| Error::Missing(format!("XDP program {name}")))
     }
 
     fn load_call(&mut self, call: Call) -> Result<u64, Error> {
@@ -200,9 +224,10 @@ impl Loaded {
     /// # Errors
     /// When a pin cannot be made.
     pub fn pin_programs(&mut self, pins: &Pins) -> Result<(), Error> {
-        for hook in Hook::ALL {
+        for hook in Hook::TC {
             pin(self.program(program_name(hook))?, pins, hook)?;
         }
+        pin_xdp(self.xdp()?, pins)?;
         for call in Call::ALL {
             pin_call(self.call(call)?, pins, call)?;
         }
@@ -233,10 +258,23 @@ fn same_maps<'a>(object: impl Iterator<Item = &'a str>) -> Result<(), Error> {
 
 /// Pins a loaded program in the place of whatever is pinned there.
 pub(super) fn pin(program: &mut SchedClassifier, pins: &Pins, hook: Hook) -> Result<(), Error> {
+    pin_by(|new| program.pin(new), pins, hook)
+}
+
+/// The same for the XDP program.
+pub(super) fn pin_xdp(program: &mut Xdp, pins: &Pins) -> Result<(), Error> {
+    pin_by(|new| program.pin(new), pins, Hook::Xdp)
+}
+
+fn pin_by(
+    pin: impl FnOnce(&Path) -> Result<(), PinError>,
+    pins: &Pins,
+    hook: Hook,
+) -> Result<(), Error> {
     let (new, place) = (pins.new_program(hook), pins.program(hook));
     super::pins::remove(&new)?;
     let doing = || format!("pin program {}", program_name(hook));
-    program.pin(&new).map_err(|error| Error::hook(doing(), error))?;
+    pin(&new).map_err(|error| Error::hook(doing(), error))?;
     std::fs::rename(&new, &place).map_err(|error| Error::file("pin", &place, error))
 }
 
@@ -254,6 +292,7 @@ pub(super) const fn program_name(hook: Hook) -> &'static str {
     match hook {
         Hook::In => "vnet_in",
         Hook::Out => "vnet_out",
+        Hook::Xdp => "vnet_xdp",
     }
 }
 

@@ -15,6 +15,7 @@ use vnet_common::prefix6::Prefix6;
 
 use super::error::{Error, is_absent};
 use super::pins::Pins;
+use super::xdp::set_exit;
 use crate::state::{read_name, write_name};
 
 /// The maps of one instance.
@@ -108,20 +109,22 @@ impl<'a> Maps<'a> {
         map.iter().collect::<Result<_, _>>().map_err(|source| Error::map("read", "links", source))
     }
 
-    /// Writes an entry of `links`.
+    /// Writes an entry of `links`, and first that of `exits` which follows from it.
     ///
     /// # Errors
     /// When the map is full.
     pub fn put_link(&self, index: u32, link: &Link) -> Result<(), Error> {
+        set_exit(self, index, Some(link))?;
         let put = self.hash::<u32, Link>("links")?.insert(index, link, 0);
         put.map_err(|source| Error::map("write", "links", source))
     }
 
-    /// Removes an entry of `links`.
+    /// Removes an entry of `links`, and that of `exits`.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn drop_link(&self, index: u32) -> Result<(), Error> {
+        set_exit(self, index, None)?;
         absent_is_fine("links", self.hash::<u32, Link>("links")?.remove(&index))
     }
 

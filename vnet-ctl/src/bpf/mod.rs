@@ -16,6 +16,7 @@ mod peers;
 mod pins;
 mod probe;
 mod tables;
+mod xdp;
 
 pub use calls::{attach_calls, detach_calls, why_no_calls};
 pub use error::Error;
@@ -32,3 +33,4 @@ pub use object::OBJECT;
 pub use pins::{HOME, Pins, ROOT, instances};
 pub use probe::{Feature, features};
 pub use tables::{Addresses, Connection, MappingRow, Tables};
+pub use xdp::why_no_xdp;

@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 38] = [
+pub(super) const MAPS: [&str; 39] = [
     "config",
     "links",
     "outsides",
@@ -52,6 +52,7 @@ pub(super) const MAPS: [&str; 38] = [
     "strays",
     "serial",
     "events",
+    "exits",
     "AYA_LOGS",
 ];
 
@@ -138,7 +139,7 @@ impl Pins {
         self.dir.join(format!("new_{}", call.pin()))
     }
 
-    /// Pin of a TCX link.
+    /// Pin of a TCX or XDP link.
     #[must_use]
     pub fn link(&self, ifindex: u32, hook: Hook) -> PathBuf {
         self.dir.join(link_pin(ifindex, hook))

@@ -104,6 +104,13 @@ pub(super) struct Args {
     /// past its routing; an uplink means all of its packets; repeat for more
     #[arg(long, value_name = "DEV")]
     no_shortcut: Vec<String>,
+    /// Whether devices have an XDP program too, which takes the shortcut before the kernel has made
+    /// packets of what comes in: auto (where drivers run it and gain by it), native (where drivers run
+    /// it), generic (every Ethernet device; the kernel runs it) or off. Putting one on may make a
+    /// network card start anew; what goes by XDP is not seen by tcpdump, nor by a qdisc
+    /// [default: off]
+    #[arg(long, value_name = "MODE")]
+    xdp: Option<String>,
     /// Do not tell inside hosts by ICMP (administratively prohibited) that they were refused for want
     /// of a port or of room
     #[arg(long)]
@@ -155,6 +162,7 @@ impl Args {
             timeout_tcp_transitory: self.timeout_tcp_transitory.clone(),
             port_rest: self.port_rest.clone(),
             no_shortcut: self.no_shortcut.clone(),
+            xdp: self.xdp.clone(),
             no_answer: self.no_answer,
             nptv6: self.nptv6.clone(),
             nat66: self.nat66,

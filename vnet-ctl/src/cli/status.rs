@@ -81,10 +81,12 @@ fn limits(row: &Settings) -> String {
 fn hooks(row: &InstanceRow, device: &HookRow) -> String {
     let here = matches!(row.health, Health::Ok | Health::Broken);
     let hooks: Vec<_> = device.hooks.iter().map(|hook| hook.name()).collect();
+    let xdp = if device.xdp == "off" { String::new() } else { format!(", xdp {}", device.xdp) };
+    let hooks: Vec<_> = hooks.into_iter().filter(|hook| *hook != "xdp").collect();
     match (hooks.as_slice(), device.via) {
         ([], "clsact") if !here => "filters of clsact, which cannot be seen from here".to_owned(),
         ([], via) => format!("nothing attached by {via}"),
-        (hooks, via) => format!("{} attached by {via}", hooks.join(" and ")),
+        (hooks, via) => format!("{} attached by {via}{xdp}", hooks.join(" and ")),
     }
 }
 

@@ -47,7 +47,7 @@ impl Fault {
             | Self::Room { .. }
             | Self::OtherNamespace(_)
             | Self::UnseenNamespace(_) => Exit::Busy,
-            Self::LinkLayer(_) | Self::Unsupported { .. } => Exit::Unsupported,
+            Self::LinkLayer(_) | Self::Xdp { .. } | Self::Unsupported { .. } => Exit::Unsupported,
             Self::Version { .. } => Exit::Version,
             Self::Unfit(_)
             | Self::LogOff(_)

@@ -154,6 +154,18 @@ pub enum Fault {
         "device '{0}' is neither Ethernet nor a plain IP tunnel: vnet cannot find the IP header on it"
     )]
     LinkLayer(String),
+    /// The device cannot have an XDP program of that mode.
+    #[error(
+        "device '{device}' cannot have an XDP program (--xdp {mode}): {why}; --xdp auto takes the devices that can, and --xdp off needs none"
+    )]
+    Xdp {
+        /// The device.
+        device: String,
+        /// The mode that was asked for.
+        mode: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The device has no usable address.
     #[error(
         "device '{0}' has no global IPv4 address; add one (ip address add … dev {0}) and attach again"

@@ -53,7 +53,7 @@ impl Netlink {
         handle: u32,
     ) -> Result<(), Error> {
         let minor = match hook {
-            Hook::In => TcHandle::MIN_INGRESS,
+            Hook::In | Hook::Xdp => TcHandle::MIN_INGRESS,
             Hook::Out => TcHandle::MIN_EGRESS,
         };
         let mut message = TcMessage::default();

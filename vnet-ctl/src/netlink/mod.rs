@@ -2,6 +2,7 @@
 
 mod change;
 mod defrag;
+mod features;
 mod observe;
 mod route;
 mod sorter;

@@ -8,18 +8,20 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
 };
 use rtnetlink::packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
-use super::{Doing as _, Error, Netlink};
+use super::{Doing as _, Error, Netlink, features};
 use crate::spec::Hook;
-use crate::state::{Device, Filter, Tc};
+use crate::state::{Device, DeviceXdp, Filter, Tc, XdpProgram};
 
 /// Bytes of an Ethernet header.
 const ETHERNET_HEADER: u32 = 14;
 /// The same with a VLAN tag in it.
 const TAGGED_HEADER: u32 = 18;
+/// Qdiscs that only see to fairness, which are the kernel's defaults.
+const PLAIN: [&str; 7] = ["noqueue", "noop", "mq", "pfifo", "pfifo_fast", "fq_codel", "fq"];
 
 impl Netlink {
     /// Every device with its addresses.
@@ -31,6 +33,11 @@ impl Netlink {
         let links: Vec<_> = links.try_collect().await.doing(|| "list devices".to_owned())?;
         let mut devices: BTreeMap<_, _> =
             links.iter().map(|link| (link.header.index, device(link, &links))).collect();
+        if let Some(drivers) = features::drivers()? {
+            for (index, device) in &mut devices {
+                device.xdp.driver = Some(drivers.get(index).copied().unwrap_or_default());
+            }
+        }
         let addresses = self.handle.address().get().execute();
         let addresses: Vec<_> =
             addresses.try_collect().await.doing(|| "list addresses".to_owned())?;
@@ -57,17 +64,20 @@ impl Netlink {
         let qdisc = qdiscs.iter().find(ours).map(|message| kind(message).to_owned());
         let mut filters = Vec::new();
         if qdisc.is_some() {
-            for hook in Hook::ALL {
+            for hook in Hook::TC {
                 filters.extend(self.filters(index, hook).await?);
             }
         }
-        Ok(Tc { qdisc, filters, ..Tc::default() })
+        let others = qdiscs.iter().filter(|message| !ours(message));
+        let own = |message: &&TcMessage| message.header.index == index.cast_signed();
+        let shaped = others.filter(own).any(|message| !PLAIN.contains(&kind(message)));
+        Ok(Tc { qdisc, filters, shaped, ..Tc::default() })
     }
 
     async fn filters(&self, index: u32, hook: Hook) -> Result<Vec<Filter>, Error> {
         let request = self.handle.traffic_filter(index.cast_signed()).get();
         let request = match hook {
-            Hook::In => request.ingress(),
+            Hook::In | Hook::Xdp => request.ingress(),
             Hook::Out => request.egress(),
         };
         let doing = || format!("list the filters of device {index}");
@@ -98,7 +108,26 @@ fn device(message: &LinkMessage, all: &[LinkMessage]) -> Device {
         needs_route: needs_route(message),
         up: message.header.flags.contains(LinkFlags::Up),
         mac: mac(message),
+        xdp: xdp(message, all),
         ..Device::default()
+    }
+}
+
+/// What the kernel tells of a device that matters to XDP, but for what its driver can do.
+fn xdp(message: &LinkMessage, all: &[LinkMessage]) -> DeviceXdp {
+    let program = first(&message.attributes, |attribute| {
+        let LinkAttribute::Xdp(facts) = attribute else { return None };
+        first(facts, |fact| if let LinkXdp::ProgId(id) = fact { Some(*id) } else { None })
+    });
+    let on_it = |link: &&LinkMessage| {
+        is(link, &InfoKind::Vlan)
+            && link.attributes.contains(&LinkAttribute::Link(message.header.index))
+    };
+    DeviceXdp {
+        driver: None,
+        program: program.map(|id| XdpProgram { id, owner: None }),
+        vlans: all.iter().any(|link| on_it(&link)),
+        unfinished: is(message, &InfoKind::Veth) || is(message, &InfoKind::Tun),
     }
 }
 

@@ -186,7 +186,11 @@ fn hooks(plan: &mut Plan, wanted: &Instance, before: &Instance, host: &Host) {
         }
         for hook in hooks_of(link).iter().copied() {
             let way = Way::of(link, hook);
+            let was = Way::of(&link_of(before, *index), hook);
             match before.hooks.get(&(*index, hook)) {
+                Some(Running::Current | Running::Old) if was != way => {
+                    plan.push(Step::Detach(*index, hook, was), Step::Attach(*index, hook, was));
+                }
                 Some(Running::Current | Running::Old) => continue,
                 Some(Running::Gone) => plan.push_final(Step::Detach(*index, hook, way)),
                 None => {}

@@ -15,7 +15,7 @@ use crate::state::{
     calls, wanted,
 };
 
-const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2, tag_calls: 3 };
+const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2, tag_xdp: 9, tag_calls: 3 };
 
 fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
     let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
@@ -141,7 +141,7 @@ fn an_inside_device_comes_and_goes() {
 fn other_programs_replace_the_running_ones_in_place() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words::default()));
-    world.image = Some(Programs { tag_in: 3, tag_out: 4, tag_calls: 3 });
+    world.image = Some(Programs { tag_in: 3, tag_out: 4, tag_xdp: 9, tag_calls: 3 });
     let plan = settle(&mut world, &wish(Words::default()));
     assert!(matches!(plan.steps[0].step, Step::LoadPrograms(_)));
     assert!(matches!(plan.steps[1].step, Step::Replace(2, Hook::In, Way::Tcx)));
@@ -186,7 +186,7 @@ fn programs_sit_on_calls_while_there_is_a_forward_and_the_kernel_lets_them() {
     let filled = position(&plan, |step| matches!(step, Step::SetForwards(_)));
     assert!(filled < position(&plan, |step| *step == Step::AttachCalls), "tables first");
     assert_eq!(world.instance.as_ref().unwrap().calls, Some(Running::Current));
-    world.image = Some(Programs { tag_in: 1, tag_out: 2, tag_calls: 4 });
+    world.image = Some(Programs { tag_in: 1, tag_out: 2, tag_xdp: 9, tag_calls: 4 });
     let plan = settle(&mut world, &plain);
     let loaded = position(&plan, |step| matches!(step, Step::LoadPrograms(_)));
     assert!(loaded < position(&plan, |step| *step == Step::AttachCalls), "others take their place");

@@ -18,6 +18,12 @@ pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error
     if wish.sort && state::sorter(&wish.instance, &seen.host).is_none() {
         seen.host.unsortable = sorter::impossible();
     }
+    let links = state::links_wanted(wish, &seen.host);
+    for index in state::untried(wish, &seen.host, &links) {
+        if let Some(why) = bpf::why_no_xdp(index)? {
+            seen.host.xdp_refused.insert(index, why);
+        }
+    }
     let led = living(wish, &seen)
         .is_some_and(|found| found.calls.is_none() && !found.forwarding.staying().is_empty());
     if led {
@@ -104,7 +110,8 @@ pub(super) async fn carry_out<'a>(
 /// What the user should know about what is not done.
 fn notes(wish: &Attach, host: &Host) -> Vec<String> {
     let left_out = state::left_out(wish, host).into_iter().chain(state::unsorted(wish, host));
-    left_out.chain(state::kept_off_anyway(wish, host)).collect()
+    let xdp = state::xdp_notes(wish, host, &state::links_wanted(wish, host));
+    left_out.chain(state::kept_off_anyway(wish, host)).chain(xdp).collect()
 }
 
 /// The plan from what is seen to what is wished; what it changes goes into the report. What this

@@ -96,7 +96,24 @@ impl Seen {
             host.tc.keys().filter_map(|index| Some((*index, &host.devices.get(index)?.name)));
         let used = named.filter(|(_, name)| !state::foreign(name, host, instances).is_empty());
         let foreign = used.map(|(index, _)| index).collect();
+        let owners: Vec<_> = host
+            .devices
+            .iter()
+            .filter_map(|(index, device)| {
+                let id = device.xdp.program.as_ref()?.id;
+                let owner = instances.values().map(Found::instance).find(|instance| {
+                    instance.ids.contains(&id) && instance.hooks.contains_key(&(*index, Hook::Xdp))
+                });
+                Some((*index, owner?.name.clone()))
+            })
+            .collect();
         (host.uplinks, host.foreign) = (uplinks, foreign);
+        for (index, owner) in owners {
+            let device = host.devices.get_mut(&index);
+            if let Some(program) = device.and_then(|device| device.xdp.program.as_mut()) {
+                program.owner = Some(owner);
+            }
+        }
     }
 }
 
@@ -132,6 +149,7 @@ fn with_filters(pinned: Pinned, host: &Host) -> Found {
                 instance.hooks.insert((index, hook), running);
                 instance.ids.extend(id);
             }
+            see_xdp(&mut instance, host);
         }
         instance
     };
@@ -139,6 +157,18 @@ fn with_filters(pinned: Pinned, host: &Host) -> Found {
         Found::Whole(instance) => Found::Whole(add(instance)),
         Found::HalfMade(instance) => Found::HalfMade(add(instance)),
         Found::Other(instance, version) => Found::Other(add(instance), version),
+    }
+}
+
+/// An XDP link says what it keeps on its device, and not whether that is still there: the device does.
+fn see_xdp(instance: &mut Instance, host: &Host) {
+    let Instance { hooks, ids, .. } = instance;
+    for ((index, _), running) in hooks.iter_mut().filter(|((_, hook), _)| *hook == Hook::Xdp) {
+        let device = host.devices.get(index);
+        let program = device.and_then(|device| device.xdp.program.as_ref());
+        if program.is_none_or(|program| !ids.contains(&program.id)) {
+            *running = Running::Gone;
+        }
     }
 }
 

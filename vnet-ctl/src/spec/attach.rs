@@ -13,6 +13,7 @@ use super::prefix6::PrefixPair;
 use super::read::{Blamed, FLOWS_MAX, Reader};
 use super::word::{self, Filtering, Level, Ports};
 use super::words::Words;
+use super::xdp::Xdp;
 use crate::fault::Fault;
 
 /// Longest rest of a port that is taken, seconds (a day).
@@ -76,6 +77,8 @@ pub struct Attach {
     pub sort: bool,
     /// Names of the devices whose packets always take the kernel's way.
     pub no_shortcut: BTreeSet<String>,
+    /// Whether and how devices have an XDP program.
+    pub xdp: Xdp,
     /// Level of the datapath's log.
     pub log_level: Level,
 }
@@ -184,6 +187,7 @@ impl Attach {
         let nat66 = read.nat66(words);
         let sort = read.optional("--fragments", words.fragments.as_ref(), word::sort);
         let no_shortcut = read.each("--no-shortcut", &words.no_shortcut, device_name);
+        let xdp = read.optional("--xdp", words.xdp.as_ref(), Xdp::parse);
         let log_level = read.optional("--log-level", words.log_level.as_ref(), Level::parse);
         let (Some(instance), true) = (instance, read.faults.is_empty()) else {
             return Err(read.faults);
@@ -211,6 +215,7 @@ impl Attach {
             nat66,
             sort: sort.unwrap_or(true),
             no_shortcut: no_shortcut.into_iter().collect(),
+            xdp: xdp.unwrap_or_default(),
             log_level: log_level.unwrap_or_default(),
         })
     }

@@ -10,6 +10,7 @@ mod prefix6;
 mod read;
 mod word;
 mod words;
+mod xdp;
 
 pub use attach::{Attach, Inside};
 pub use call::Call;
@@ -20,3 +21,4 @@ pub use nat66::Nat66;
 pub use prefix6::PrefixPair;
 pub use word::{Filtering, Level, Ports, address, any_prefix, number, prefix};
 pub use words::Words;
+pub use xdp::Xdp;

@@ -49,11 +49,15 @@ pub enum Hook {
     In,
     /// Where packets leave.
     Out,
+    /// Where packets come in, before the kernel has made packets of them.
+    Xdp,
 }
 
 impl Hook {
-    /// Both hooks.
-    pub const ALL: [Self; 2] = [Self::In, Self::Out];
+    /// Every hook.
+    pub const ALL: [Self; 3] = [Self::In, Self::Out, Self::Xdp];
+    /// Those of traffic control, which every managed device has.
+    pub const TC: [Self; 2] = [Self::In, Self::Out];
 
     /// The word for it in pins and in what people read.
     #[must_use]
@@ -61,6 +65,7 @@ impl Hook {
         match self {
             Self::In => "in",
             Self::Out => "out",
+            Self::Xdp => "xdp",
         }
     }
 }

@@ -67,6 +67,9 @@ pub struct Words {
     /// Devices whose packets always take the kernel's way.
     #[serde(with = "many")]
     pub no_shortcut: Vec<String>,
+    /// Whether and how devices have an XDP program.
+    #[serde(with = "one")]
+    pub xdp: Option<String>,
     /// Whether who is refused is not told so.
     pub no_answer: bool,
     /// Pairs of IPv6 prefixes.

@@ -10,7 +10,7 @@ use super::host::{Host, IP_FORWARD, LIBERAL};
 use super::instance::{Instance, Running, read_name};
 use super::prefix6::pairs;
 use super::wanted::takes_shortcuts;
-use crate::spec::{Filtering, Level};
+use crate::spec::{Filtering, Level, Xdp};
 
 /// One difference, in the words of `vnetctl attach`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +76,7 @@ fn settings(instance: &Instance) -> Vec<(&'static str, String)> {
         ("events", switch(config.flags & config_flag::EVENTS != 0).to_owned()),
         ("fragments", if config.sorter == 0 { "ordered" } else { "sort" }.to_owned()),
         ("no-shortcut", listed(kept_off(instance).map(|(_, link)| read_name(&link.name)))),
+        ("xdp", Xdp::from_number(config.xdp).name().to_owned()),
         ("answer", switch(config.flags & config_flag::ANSWER != 0).to_owned()),
         ("nptv6", listed(pairs(instance).map(|pair| pair.to_string()))),
         ("nat66", listed(instance.uplinks6.values().map(|up| Ipv6Addr::from(up.addr).to_string()))),

@@ -9,6 +9,7 @@ use super::host::{Filter, Host, TcxProgram};
 use super::inside::named;
 use super::instance::{Found, Instance, read_name};
 use super::life::Life;
+use super::xdp::xdp_faults;
 use crate::fault::Fault;
 use crate::spec::{self, Attach, Hook};
 
@@ -30,6 +31,7 @@ pub fn check(
     for name in named(wish) {
         faults.extend(foreign(name, host, instances));
     }
+    faults.extend(xdp_faults(wish, host));
     faults
 }
 
@@ -130,6 +132,7 @@ fn is_ours(link: &Link, filter: &Filter) -> bool {
     let handle = match filter.hook {
         Hook::In => link.filter_in,
         Hook::Out => link.filter_out,
+        Hook::Xdp => return false,
     };
     link.filter_priority == u32::from(filter.priority)
         && handle == filter.handle

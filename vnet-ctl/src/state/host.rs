@@ -45,6 +45,40 @@ pub struct Device {
     pub up: bool,
     /// Its address on the link; zero when it has none, or another kind of.
     pub mac: [u8; 6],
+    /// What matters to XDP.
+    pub xdp: DeviceXdp,
+}
+
+/// What matters to XDP about a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceXdp {
+    /// What its driver can do; `None` when the kernel does not tell.
+    pub driver: Option<Driver>,
+    /// The program that is there.
+    pub program: Option<XdpProgram>,
+    /// Whether there are VLAN devices on it.
+    pub vlans: bool,
+    /// Whether what it receives was sent on this machine, where checksums are left unfinished (veth,
+    /// tun and tap).
+    pub unfinished: bool,
+}
+
+/// What a driver can do with XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// Run a program that redirects.
+    pub redirects: bool,
+    /// Send what a program elsewhere has redirected to it.
+    pub sends: bool,
+}
+
+/// An XDP program on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// Its kernel id.
+    pub id: u32,
+    /// The instance that it belongs to.
+    pub owner: Option<spec::Instance>,
 }
 
 impl Device {
@@ -101,6 +135,8 @@ pub struct Tc {
     pub filters: Vec<Filter>,
     /// TCX programs.
     pub tcx: Vec<TcxProgram>,
+    /// Whether a qdisc makes packets wait or chooses among them by more than fairness.
+    pub shaped: bool,
 }
 
 /// A network namespace as found.
@@ -125,6 +161,8 @@ pub struct Host {
     pub unsortable: Option<String>,
     /// Why programs cannot sit on the calls of its sockets, when that was tried and they cannot.
     pub uncallable: Option<String>,
+    /// Devices where the kernel was asked to take an XDP program natively, and why it did not.
+    pub xdp_refused: BTreeMap<u32, String>,
     /// Its sysctls that matter to forwarding, by dotted name.
     pub sysctls: BTreeMap<String, i32>,
     /// Whether the kernel has TCX.

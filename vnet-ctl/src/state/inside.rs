@@ -34,6 +34,13 @@ pub(super) fn named(wish: &Attach) -> impl Iterator<Item = &str> {
     wish.uplinks.iter().map(String::as_str).chain(inside)
 }
 
+/// Indexes of the devices that the wish takes: those it names, and those found by themselves.
+#[must_use]
+pub fn links_wanted(wish: &Attach, host: &Host) -> Vec<u32> {
+    let named = named(wish).filter_map(|name| Some(host.by_name(name)?.0));
+    named.chain(hooked(wish, host)).collect()
+}
+
 /// The devices nobody has named and inside hosts come in by all the same. Where somebody else uses
 /// the hooks, those are left alone.
 #[must_use]

@@ -18,6 +18,8 @@ pub struct Programs {
     pub tag_in: u64,
     /// Tag of `vnet_out`.
     pub tag_out: u64,
+    /// Tag of `vnet_xdp`.
+    pub tag_xdp: u64,
     /// One made from the tags of those on the calls of this host's sockets.
     pub tag_calls: u64,
 }
@@ -152,8 +154,10 @@ impl Instance {
     /// keeps nobody from anything: it may be what is left of a namespace whose number was reused.
     #[must_use]
     pub fn runs(&self, on: Option<u32>) -> bool {
-        let mut hooks =
-            self.hooks.iter().filter(|((index, _), _)| on.is_none_or(|on| on == *index));
+        let mut hooks = self.hooks.iter().filter(|((index, hook), _)| {
+            // What an XDP link says outlives its device.
+            Hook::TC.contains(hook) && on.is_none_or(|on| on == *index)
+        });
         hooks.any(|(_, running)| *running != Running::Gone)
     }
 

@@ -25,7 +25,7 @@ impl Instance {
     #[must_use]
     pub fn life(&self, host: &Host) -> Life {
         let runs = self.runs(None);
-        if !runs && !self.hooks.is_empty() {
+        if !runs && self.hooks.keys().any(|(_, hook)| Hook::TC.contains(hook)) {
             return Life::Dead;
         }
         if self.config.netns == host.netns {
@@ -53,7 +53,7 @@ impl Instance {
     /// Whether an uplink of an instance of this namespace is gone.
     fn is_lost(&self, index: u32, host: &Host) -> bool {
         let gone = |hook| self.hooks.get(&(index, hook)) == Some(&Running::Gone);
-        !host.devices.contains_key(&index) || Hook::ALL.into_iter().any(gone)
+        !host.devices.contains_key(&index) || Hook::TC.into_iter().any(gone)
     }
 }
 

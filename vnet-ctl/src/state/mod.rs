@@ -16,6 +16,7 @@ mod socket;
 mod sorter;
 mod wanted;
 mod way;
+mod xdp;
 
 pub use block::{Place, Places};
 pub use change::{Change, changes, kept_off, refresh};
@@ -25,9 +26,10 @@ pub use forward::{
     places, ranges, resolved, spans, unled, without,
 };
 pub use host::{
-    Device, Filter, Host, IP_FORWARD, IPV6_FORWARD, LIBERAL, Tc, TcxProgram, conf_device,
+    Device, DeviceXdp, Driver, Filter, Host, IP_FORWARD, IPV6_FORWARD, LIBERAL, Tc, TcxProgram,
+    XdpProgram, conf_device,
 };
-pub use inside::{hooked, left_out, touched};
+pub use inside::{hooked, left_out, links_wanted, touched};
 pub use instance::{Found, Instance, Programs, Running, read_name, write_name};
 pub use life::Life;
 pub use prefix6::{ipv6_notes, pairs};
@@ -35,6 +37,7 @@ pub use socket::Socket;
 pub use sorter::{has_sorter, hooks, sorter, unsorted};
 pub use wanted::{FILTER_HANDLE, FILTER_PRIORITY, calls, kept_off_anyway, takes_shortcuts, wanted};
 pub use way::Way;
+pub use xdp::{untried, xdp_faults, xdp_notes};
 
 #[cfg(test)]
 mod tests;

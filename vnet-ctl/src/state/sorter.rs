@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vnet_common::policy::{Link, role};
+use vnet_common::policy::{Link, role, xdp};
 
 use super::host::{Device, Host};
 use super::instance::Instance;
@@ -50,7 +50,11 @@ pub(super) fn clash(wish: &Attach, host: &Host) -> Option<Fault> {
 /// The hooks of a device: what comes from the sorter is looked at, what goes there was before.
 #[must_use]
 pub fn hooks(link: &Link) -> &'static [Hook] {
-    if link.roles & role::SORTER != 0 { &[Hook::In] } else { &Hook::ALL }
+    match link.xdp {
+        _ if link.roles & role::SORTER != 0 => &[Hook::In],
+        xdp::OFF => &Hook::TC,
+        _ => &Hook::ALL,
+    }
 }
 
 /// Whether there is something of a sorter that goes with this instance.

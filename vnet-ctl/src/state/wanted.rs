@@ -18,7 +18,7 @@ use super::instance::{Instance, Programs, Running, write_name};
 use super::nat66::{numbers, uplinks6};
 use super::outside::outsides;
 use super::prefix6::prefixes6;
-use super::sorter;
+use super::{sorter, xdp};
 use crate::fault::Fault;
 use crate::spec::{Attach, Inside};
 
@@ -58,6 +58,7 @@ pub fn wanted(
     for (index, _) in wish.no_shortcut.iter().filter_map(|name| host.by_name(name)) {
         links.entry(index).and_modify(|link| link.flags |= link_flag::NO_SHORTCUT);
     }
+    xdp::dress(wish, host, &mut links);
     let sources = sources(wish, host, &links, &outsides);
     faults.extend(too_few_blocks(wish, host, &config, &links));
     if !faults.is_empty() {
@@ -241,6 +242,7 @@ fn config(wish: &Attach, host: &Host, found: Option<&Instance>) -> Config {
         flags: wish.flags | if ipv6 { config_flag::IPV6 } else { 0 },
         addresses: found.map_or_else(|| room(wish), |config| config.addresses),
         log_level: wish.log_level as u32,
+        xdp: wish.xdp as u32,
         ..Config::DEFAULT
     }
 }

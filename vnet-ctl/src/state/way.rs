@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use vnet_common::policy::Link;
+use vnet_common::policy::{Link, xdp};
 
 use crate::spec::Hook;
 
@@ -18,6 +18,11 @@ pub enum Way {
         /// Its handle.
         handle: u32,
     },
+    /// By a pinned XDP link.
+    Xdp {
+        /// Whether the driver runs it.
+        native: bool,
+    },
 }
 
 impl Way {
@@ -27,6 +32,7 @@ impl Way {
         let handle = match hook {
             Hook::In => link.filter_in,
             Hook::Out => link.filter_out,
+            Hook::Xdp => return Self::Xdp { native: link.xdp == xdp::NATIVE },
         };
         match u16::try_from(link.filter_priority) {
             Ok(priority) if priority > 0 => Self::Clsact { priority, handle },
@@ -39,6 +45,8 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcx => f.write_str("tcx"),
+            Self::Xdp { native: true } => f.write_str("native"),
+            Self::Xdp { native: false } => f.write_str("generic"),
             Self::Clsact { priority, handle } => {
                 write!(f, "clsact pref {priority} handle {handle:#x}")
             }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::Ipv4Net;
 use vnet_common::policy::{Config, config_flag, role, source};
 
-use crate::spec::{Filtering, Level, Words};
+use crate::spec::{Filtering, Level, Words, Xdp};
 use crate::state::{Instance, kept_off, pairs, refresh};
 
 /// The words. `name` tells the name of a device, given its index and its name in the maps.
@@ -38,6 +38,7 @@ pub(super) fn said(instance: &Instance, name: impl Fn(u32, &[u8]) -> String) -> 
         port_rest: number(port_rest),
         fragments: word(if sorter == 0 { "ordered" } else { "sort" }),
         no_shortcut: kept_off(instance).map(|(index, link)| name(index, &link.name)).collect(),
+        xdp: word(Xdp::from_number(instance.config.xdp).name()),
         no_answer: flags & config_flag::ANSWER == 0,
         nat66: !instance.uplinks6.is_empty(),
         address6: addresses6(instance),

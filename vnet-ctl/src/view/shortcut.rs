@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use vnet_common::flow::{Flow, flag, proto};
-use vnet_common::policy::link_flag;
+use vnet_common::policy::{link_flag, xdp};
 use vnet_common::shortcut::Hop;
 use vnet_common::tcp::State;
 
@@ -66,7 +66,8 @@ pub struct Remembered {
     pub from: String,
     /// Device they leave by.
     pub dev: String,
-    /// How they get there: `device`, by `bpf_redirect`.
+    /// How they get there: `device`, by `bpf_redirect` at traffic control, or `xdp` where XDP sends them,
+    /// if they are complete as they come in.
     pub redirect: &'static str,
     /// Link address of the neighbour they are sent to; none on a device without a link header.
     pub lladdr: Option<String>,
@@ -136,11 +137,15 @@ fn remembered(instance: &Instance, hop: &Hop) -> Remembered {
             .get(&index)
             .map_or_else(|| format!("if{index}"), |link| read_name(&link.name))
     };
+    let link = |index| instance.links.get(&index);
+    let early = hop.header != 0
+        && link(hop.from).is_some_and(|link| link.xdp != xdp::OFF)
+        && link(hop.device).is_some_and(|link| link.flags & link_flag::EXIT != 0);
     let lladdr = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
     Remembered {
         from: name(hop.from),
         dev: name(hop.device),
-        redirect: "device",
+        redirect: if early { "xdp" } else { "device" },
         lladdr: (hop.header != 0).then(|| lladdr(hop.dmac)),
         mark: hop.mark,
         priority: hop.priority,
@@ -155,6 +160,9 @@ impl fmt::Display for Way {
         write!(f, ": {} -> {}", hop.from, hop.dev)?;
         if let Some(lladdr) = &hop.lladdr {
             write!(f, " lladdr {lladdr}")?;
+        }
+        if hop.redirect != "device" {
+            write!(f, " by {}", hop.redirect)?;
         }
         write!(f, ", up to {} bytes", hop.size)?;
         if hop.mark != 0 {
@@ -201,6 +209,21 @@ mod tests {
             "shortcut: lan0 -> eth0 lladdr 00:00:00:00:00:00, up to 1500 bytes, shown 0.4s ago";
         assert_eq!(way.to_string(), said);
         assert_eq!(at(&flow(), 1_100_000_000).why, Why::Due);
+    }
+
+    #[test]
+    fn where_xdp_takes_it_that_is_said() {
+        let mut early = instance();
+        early.links.get_mut(&2).unwrap().xdp = xdp::NATIVE;
+        let said = |instance: &Instance, flow: &Flow| {
+            Way::of(instance, proto::UDP, false, flow, 0).hop.unwrap().redirect
+        };
+        assert_eq!(said(&early, &flow()), "device", "XDP cannot send there");
+        early.links.get_mut(&3).unwrap().flags = link_flag::EXIT;
+        assert_eq!(said(&early, &flow()), "xdp");
+        let bare = Flow { hop: Hop { header: 0, ..flow().hop }, ..flow() };
+        assert_eq!(said(&early, &bare), "device");
+        assert!(Way::of(&early, proto::UDP, false, &flow(), 0).to_string().contains(" by xdp,"));
     }
 
     #[test]

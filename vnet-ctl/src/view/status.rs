@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 use vnet_common::nat66::Uplink6;
-use vnet_common::policy::{Config, Outside, config_flag, link_flag, role, source};
+use vnet_common::policy::{Config, Outside, config_flag, link_flag, role, source, xdp};
 
 use super::problem::problems;
 use super::said::said;
 use crate::bpf::{Pins, Tables};
 use crate::fault::Fault;
 use crate::reconcile::Error;
-use crate::spec::{self, Filtering, Hook, Level, Ports, Words};
+use crate::spec::{self, Filtering, Hook, Level, Ports, Words, Xdp};
 use crate::state::{self, Found, Host, Instance, Life, Running, read_name};
 
 /// How an instance is.
@@ -41,6 +41,8 @@ pub struct HookRow {
     pub via: &'static str,
     /// Whether its packets may take the shortcut past the kernel's routing.
     pub shortcut: bool,
+    /// How its XDP program runs: `native`, `generic`, or `off` when it has none.
+    pub xdp: &'static str,
     /// Hooks that run our program.
     pub hooks: Vec<Hook>,
 }
@@ -121,6 +123,8 @@ pub struct Settings {
     pub events: bool,
     /// `sort` where fragments are put in order that come before their first, else `ordered`.
     pub fragments: &'static str,
+    /// Whether devices were to have an XDP program, and how.
+    pub xdp: Xdp,
     /// Level of the datapath's log.
     pub log_level: Level,
     /// All it was told, with the keys of a file.
@@ -234,6 +238,7 @@ fn settings(found: &Found, host: &Host, pins: &Pins) -> Option<Settings> {
         mappings,
         answer: flags & config_flag::ANSWER != 0,
         events: flags & config_flag::EVENTS != 0,
+        xdp: Xdp::from_number(instance.config.xdp),
         fragments: if instance.config.sorter == 0 { "ordered" } else { "sort" },
         log_level: Level::from_number(log_level),
         spec: said(instance, |index, name| host_name(instance, host, index, name)),
@@ -285,11 +290,20 @@ fn devices(instance: &Instance, host: &Host) -> Vec<HookRow> {
         ifname: host_name(instance, host, *index, &link.name),
         ifindex: *index,
         role: role_name(link.roles),
+        xdp: xdp_name(link.xdp),
         via: if instance.by_clsact(*index) { "clsact" } else { "tcx" },
         shortcut: link.flags & link_flag::NO_SHORTCUT == 0,
         hooks: Hook::ALL.into_iter().filter(|hook| runs(instance, *index, *hook)).collect(),
     });
     rows.collect()
+}
+
+const fn xdp_name(mode: u8) -> &'static str {
+    match mode {
+        xdp::NATIVE => "native",
+        xdp::GENERIC => "generic",
+        _ => "off",
+    }
 }
 
 const fn role_name(roles: u32) -> &'static str {

@@ -10,15 +10,16 @@ use aya_ebpf::{
 use core::mem::offset_of;
 use vnet_common::account::Reason;
 
-use super::atomic::bound;
+use super::{atomic::bound, flows::Entry};
 use crate::{
     checksum::Change,
     packet::{Bytes, Packet},
     rewrite::{Field, Patch},
+    shortcut::Arrival,
 };
 
 /// Largest offset that is read in place: past every header, and a bound the verifier can use.
-const REACH: u32 = 0xff;
+pub(super) const REACH: u32 = 0xff;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET: u32 = 14;
@@ -276,6 +277,28 @@ impl Bytes for Frame {
         let start = self.at(offset, 2)?;
         // SAFETY: as in `words`.
         Some(unsafe { core::ptr::read(start as *const u16) })
+    }
+}
+
+impl Arrival for Frame {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.length()
+    }
+
+    #[inline(always)]
+    fn device(&self) -> u32 {
+        self.device()
+    }
+
+    #[inline(always)]
+    fn stranger(&self, _entry: &Entry) -> u32 {
+        self.kind()
+    }
+
+    #[inline(always)]
+    fn segment(&self, packet: &Packet) -> u32 {
+        self.segment(packet)
     }
 }
 

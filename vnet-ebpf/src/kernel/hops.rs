@@ -62,6 +62,18 @@ impl Entry {
         (get!(self, came), get!(self, header))
     }
 
+    /// Where the Ethernet header says that its packets go which come in: a word and the half after it.
+    #[inline(always)]
+    #[must_use]
+    pub fn hop_to(&self) -> (u32, u16) {
+        let hop = self.0.as_ptr();
+        // SAFETY: a live map value; the address is six bytes, on a boundary of four (asserted below).
+        unsafe {
+            let to = addr_of!((*hop).hop.to);
+            (to.cast::<u32>().read_volatile(), to.byte_add(4).cast::<u16>().read_volatile())
+        }
+    }
+
     /// What its packets leave with.
     #[inline(always)]
     #[must_use]
@@ -83,7 +95,10 @@ impl Entry {
         // SAFETY: a live, aligned field that is only ever replaced whole.
         let device = unsafe { &*addr_of!((*self.0.as_ptr()).hop.device).cast::<Atomic32>() };
         device.publish(0);
-        set!(self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, came, class);
+        set!(
+            self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, came, class,
+            to
+        );
         device.publish(hop.device);
     }
 
@@ -94,6 +109,7 @@ impl Entry {
     }
 }
 
+const _: () = assert!(offset_of!(Hop, to) % 4 == 0);
 const _: () =
     assert!(offset_of!(Hop, dmac) % 4 == 0 && offset_of!(Hop, smac) == offset_of!(Hop, dmac) + 6);
 

@@ -17,6 +17,7 @@ pub mod calls;
 pub mod clock;
 pub mod desk;
 pub mod detour;
+pub mod early;
 pub mod events;
 pub mod fib;
 pub mod flows;

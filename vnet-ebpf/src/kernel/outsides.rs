@@ -9,6 +9,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use vnet_common::{
     Ipv4,
     policy::{Outside, Source, source},
+    shortcut::Hop,
 };
 
 use super::{
@@ -69,6 +70,13 @@ impl Place {
     #[must_use]
     pub fn is_fresh(&self, tick: u32) -> bool {
         get!(self, checked) == tick
+    }
+
+    /// Whether the kernel has been asked in the last second.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_recent(&self, tick: u32) -> bool {
+        Hop::holds(get!(self, checked), tick)
     }
 
     /// Takes it upon this CPU to ask the kernel at this tick; `false` when somebody has.

@@ -34,7 +34,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", default_value = "1,1000,64000")]
     flows: String,
     /// Ways to compare
-    #[arg(long, value_name = "LIST", default_value = "direct,kernel,nft,tc,xdp,slow,vnet,events")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "direct,kernel,nft,tc,xdp,slow,vnet,vnet-xdp,events"
+    )]
     contenders: String,
     /// Works to do
     #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping,verify")]

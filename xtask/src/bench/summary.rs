@@ -9,8 +9,8 @@ use super::samples::Series;
 
 /// What every other contender is compared with.
 const REFERENCE: &str = "nft";
-/// The limit for what is not XDP.
-const LIMIT: &str = "tc";
+/// The limits: for what is not XDP, and for what is.
+const LIMITS: [&str; 2] = ["tc", "xdp"];
 
 /// All that a run has found; bench.json is this.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +48,8 @@ pub(crate) struct Standing {
     pub(crate) times_nft: Option<f64>,
     /// The same beside the limit of redirecting at traffic control.
     pub(crate) times_tc: Option<f64>,
+    /// The same beside the limit of redirecting by XDP.
+    pub(crate) times_xdp: Option<f64>,
     /// From the smallest value to the largest, in percent of the median.
     pub(crate) spread_percent: f64,
     pub(crate) values: Vec<f64>,
@@ -62,7 +64,7 @@ impl Report {
             let of = |contender: &str| {
                 series.iter().find(|s| s.measure == one.measure && s.contender == contender)
             };
-            let standing = Standing::of(one, of(REFERENCE), of(LIMIT));
+            let standing = Standing::of(one, of(REFERENCE), LIMITS.map(of));
             match measures.iter_mut().find(|m| m.measure == one.measure) {
                 Some(measure) => measure.contenders.push(standing),
                 None => measures.push(Measure {
@@ -79,8 +81,9 @@ impl Report {
 }
 
 impl Standing {
-    fn of(series: &Series, reference: Option<&Series>, limit: Option<&Series>) -> Self {
+    fn of(series: &Series, reference: Option<&Series>, limits: [Option<&Series>; 2]) -> Self {
         let median = median(&series.values);
+        let [times_tc, times_xdp] = limits;
         let (least, most) = series
             .values
             .iter()
@@ -90,7 +93,8 @@ impl Standing {
             title: series.contender_title.clone(),
             median,
             times_nft: reference.map(|reference| times(series, reference)),
-            times_tc: limit.map(|limit| times(series, limit)),
+            times_tc: times_tc.map(|limit| times(series, limit)),
+            times_xdp: times_xdp.map(|limit| times(series, limit)),
             spread_percent: (most - least) / median * 100.0,
             values: series.values.clone(),
         }
@@ -143,18 +147,21 @@ mod tests {
     fn better_is_above_one_whatever_is_measured() {
         let nft = |more| series("nft", more, &[100.0, 200.0, 100.0]);
         // Half the time in every round, though not of every round's median.
-        let fast =
-            Standing::of(&series("vnet", false, &[50.0, 100.0, 50.0]), Some(&nft(false)), None);
+        let fast = Standing::of(
+            &series("vnet", false, &[50.0, 100.0, 50.0]),
+            Some(&nft(false)),
+            [None; 2],
+        );
         assert_eq!(fast.times_nft, Some(2.0));
         let slow =
-            Standing::of(&series("vnet", true, &[50.0, 100.0, 50.0]), Some(&nft(true)), None);
+            Standing::of(&series("vnet", true, &[50.0, 100.0, 50.0]), Some(&nft(true)), [None; 2]);
         assert_eq!(slow.times_nft, Some(0.5));
-        assert_eq!(Standing::of(&nft(true), None, None).times_nft, None);
+        assert_eq!(Standing::of(&nft(true), None, [None; 2]).times_nft, None);
     }
 
     #[test]
     fn spread_is_of_the_median() {
-        let standing = Standing::of(&series("nft", false, &[90.0, 100.0, 120.0]), None, None);
+        let standing = Standing::of(&series("nft", false, &[90.0, 100.0, 120.0]), None, [None; 2]);
         assert_eq!(standing.spread_percent.to_bits(), 30.0_f64.to_bits());
     }
 }

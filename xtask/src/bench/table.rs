@@ -12,7 +12,7 @@ pub(crate) fn of(report: &Report) -> String {
     }
     let rounds = report.rounds;
     text += "\n\"2.00x nft\" is twice as good as nftables, whatever is measured; \"0.90x tc\" is nine \
-             tenths of\nwhat a program that only redirects reaches at traffic control.\n";
+             tenths of\nwhat a program that only redirects reaches at traffic control (\"xdp\": by XDP).\n";
     if rounds > 1 {
         text += &format!(
             "Medians of {rounds} rounds; spread: from the smallest value to the largest.\n"
@@ -37,9 +37,12 @@ fn paragraph(measure: &Measure) -> String {
 fn line(standing: &Standing) -> String {
     let times = standing.times_nft.map_or(String::new(), |times| format!("{times:.2}x nft"));
     let limit = standing.times_tc.map_or(String::new(), |times| format!("{times:.2}x tc"));
+    let early = standing.times_xdp.map_or(String::new(), |times| format!("{times:.2}x xdp"));
     let (title, value) = (&standing.title, number(standing.median));
     let spread = spread(standing).unwrap_or_default();
-    format!("  {title:<22}{value:>10}{times:>12}{limit:>11}   {spread}").trim_end().to_owned()
+    format!("  {title:<22}{value:>10}{times:>12}{limit:>11}{early:>11}   {spread}")
+        .trim_end()
+        .to_owned()
 }
 
 /// How far the values lie apart, if there are several.

@@ -67,6 +67,7 @@ fn every_fault_is_told_not_only_the_first() {
         max_ports_per_host: bad("0"),
         max_flows_per_host: bad("many"),
         no_shortcut: vec!["a/b".into()],
+        xdp: bad("fast"),
         no_answer: true,
         nptv6: vec![
             "fd00::/48".into(),
@@ -82,7 +83,7 @@ fn every_fault_is_told_not_only_the_first() {
     .unwrap_err();
     // Blocks want prefixes only, and no low ports: two more than there are words. One IPv6
     // address is none, there are more of them than uplinks, and nothing says what they are for.
-    assert_eq!(faults.len(), 30, "{faults:#?}");
+    assert_eq!(faults.len(), 31, "{faults:#?}");
 }
 
 #[test]
