@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::instance;
 use crate::link::{self, Cable, Port};
 use crate::netns::Netns;
+use crate::patience;
 use crate::vnetctl::{self, Outcome, Running};
 
 /// The router's address on the uplink: what the server must see.
@@ -146,6 +147,9 @@ impl Plan {
     }
 }
 
+/// The exit code of a command that has waited for its turn in vain.
+const LOCKED: i32 = 11;
+
 impl Lab {
     /// One client, one router, one server with one address.
     pub fn new() -> Self {
@@ -210,7 +214,15 @@ impl Lab {
     /// Runs vnetctl in the router, on this lab's own instance, and waits for it.
     #[must_use = "an outcome nobody looks at tests nothing: use ok() or fails()"]
     pub fn vnetctl(&self, args: &[&str]) -> Outcome {
-        vnetctl::run(self.vnetctl_command(args))
+        let mut outcome = vnetctl::run(self.vnetctl_command(args));
+        // Where everything is slow, another story's turn may take longer than a command waits.
+        for _ in 1..patience::FACTOR {
+            if outcome.status.code() != Some(LOCKED) {
+                break;
+            }
+            outcome = vnetctl::run(self.vnetctl_command(args));
+        }
+        outcome
     }
 
     /// Starts vnetctl in the router (a watch, an agent); dropping the value kills it.

@@ -35,6 +35,13 @@ impl Scene {
         scene
     }
 
+    /// A lab that has been built, attached with further words.
+    pub(crate) fn at(lab: Lab, words: &[&str]) -> Self {
+        let scene = Self { sentry: Some(Sentry::post(&lab)), lab };
+        scene.lab.attach(words);
+        scene
+    }
+
     /// Any lab, with nothing attached yet.
     pub(crate) fn unattached(plan: Plan) -> Self {
         let lab = plan.build();

@@ -231,7 +231,12 @@ fn replace_by(
         }
     };
     let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
-    keep(replaced.map_err(|error: ProgramError| Error::hook(doing(), error))?);
+    let link = replaced.map_err(|error: ProgramError| Error::hook(doing(), error))?;
+    match way {
+        Way::Clsact { .. } => keep(link),
+        // Its pin keeps it; an open file would too, as long as this process lives.
+        Way::Tcx | Way::Xdp { .. } => drop(link),
+    }
     Ok(())
 }
 

@@ -1,5 +1,9 @@
 //! The XDP program on devices: put on, replaced, taken off, and tried.
 
+use std::io::ErrorKind;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use aya::maps::xdp::DevMapHash;
 use aya::maps::xdp::XdpMapError;
 use aya::maps::{MapData, MapError};
@@ -14,6 +18,10 @@ use super::load::{Loaded, Sizes};
 use super::maps::{Maps, absent_is_fine};
 use super::pins::Pins;
 use crate::spec::Hook;
+
+/// How long a program that was taken off may take to be gone, and how often that is tried.
+const GOES: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 const fn mode(native: bool) -> XdpMode {
     if native { XdpMode::Driver } else { XdpMode::Skb }
@@ -38,10 +46,24 @@ pub(super) fn attach(
     kept.map(drop).map_err(|error| Error::hook(fault(), error))
 }
 
+/// Puts a program on a device. What was there before in another mode may take some time to go: the kernel
+/// lets go of a link that was pinned when no processor looks at the pin any more (RCU).
 fn put_on(program: &mut Xdp, index: u32, native: bool) -> Result<FdLink, String> {
-    let attached = program.attach_to_if_index(index, mode(native));
+    let end = Instant::now() + GOES;
+    let attached = loop {
+        match program.attach_to_if_index(index, mode(native)) {
+            Err(error) if is_taken(&error) && Instant::now() < end => thread::sleep(PAUSE),
+            attached => break attached,
+        }
+    };
     let link = attached.and_then(|id| program.take_link(id)).map_err(|error| chain(&error))?;
     FdLink::try_from(link).map_err(|error| error.to_string())
+}
+
+/// Whether another program is in the way (EEXIST for one of another mode, else EBUSY).
+fn is_taken(error: &ProgramError) -> bool {
+    const TAKEN: [ErrorKind; 2] = [ErrorKind::AlreadyExists, ErrorKind::ResourceBusy];
+    matches!(error, ProgramError::SyscallError(error) if TAKEN.contains(&error.io_error.kind()))
 }
 
 /// An error with all of its causes: the last one is the kernel's.
@@ -61,9 +83,8 @@ pub(super) fn replace(program: &mut Xdp, pins: &Pins, device: (u32, &str)) -> Re
     let fault = || format!("replace the program on {name} (xdp)");
     let link = pinned_link(pins, index).map_err(|error| Error::hook(fault(), error))?;
     let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
-    // aya detaches what is dropped.
-    std::mem::forget(replaced.map_err(|error| Error::hook(fault(), error))?);
-    Ok(())
+    // Its pin keeps it.
+    replaced.map(drop).map_err(|error| Error::hook(fault(), error))
 }
 
 fn pinned_link(pins: &Pins, index: u32) -> Result<XdpLink, LinkError> {
