@@ -59,7 +59,6 @@ impl Scene {
                 let lab = Lab::plan().with_offloads().build();
                 assert_eq!(lab.client().address, CLIENT, "the usual lab has this client");
                 lab.fix_neighbours();
-                contender.prepare(&lab, ports);
                 Wiring::Routed(lab)
             }
         };
@@ -68,6 +67,9 @@ impl Scene {
         // was told to since.
         scene.segmentation(false);
         scene.segmentation(true);
+        if let Wiring::Routed(lab) = &scene.wiring {
+            contender.prepare(lab, ports);
+        }
         let wire = match (contender, &scene.wiring) {
             (Contender::Tc, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Tc, object)?),
             (Contender::Xdp, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Xdp, object)?),
