@@ -47,7 +47,7 @@ pub fn vnet_out(context: TcContext) -> i32 {
 /// Packets that a managed device has received, before the kernel has made packets of them.
 #[xdp]
 pub fn vnet_xdp(context: XdpContext) -> u32 {
-    xdp::take(&mut EarlyFrame::new(context.ctx))
+    xdp::take(&mut EarlyFrame::of(context))
 }
 
 /// Run once by the control plane after loading: starts the expiry timer. 0, or a negative errno.

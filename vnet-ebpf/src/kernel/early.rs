@@ -48,7 +48,14 @@ impl EarlyFrame {
     #[inline(always)]
     #[must_use]
     pub fn new(md: Md) -> Self {
-        Self { context: XdpContext::new(md) }
+        Self::of(XdpContext::new(md))
+    }
+
+    /// The packet of this run, as the entry point has it.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(context: XdpContext) -> Self {
+        Self { context }
     }
 
     /// The context, for the log.
