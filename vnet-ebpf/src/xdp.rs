@@ -85,39 +85,3 @@ pub fn is_finished(bytes: &impl Bytes, packet: &Packet) -> bool {
     let sum = words.into_iter().map(u64::from).chain(halves.into_iter().map(u64::from)).sum();
     !checksum::is_begun(field, sum)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet;
-
-    /// A UDP datagram without payload, and its facts.
-    fn datagram(field: u16, dport: u16) -> ([u8; 28], Packet) {
-        let mut bytes = [0; 28];
-        bytes[..4].copy_from_slice(&[0x45, 0, 0, 28]);
-        bytes[8..10].copy_from_slice(&[64, proto::UDP]);
-        bytes[12..20].copy_from_slice(&[10, 0, 0, 2, 192, 0, 2, 9]);
-        bytes[20..22].copy_from_slice(&4000_u16.to_be_bytes());
-        bytes[22..24].copy_from_slice(&dport.to_be_bytes());
-        bytes[24..26].copy_from_slice(&8_u16.to_be_bytes());
-        bytes[26..28].copy_from_slice(&field.to_be_bytes());
-        let mut packet = Packet::UNKNOWN;
-        packet::parse(&bytes[..], &mut packet, 0, 28).expect("it is sound");
-        (bytes, packet)
-    }
-
-    #[test]
-    fn a_checksum_that_was_only_begun_is_seen() {
-        // 10.0.0.2 + 192.0.2.9 + protocol 17 + length 8.
-        let pseudo = 0x0a00 + 0x0002 + 0xc000 + 0x0209 + 17 + 8;
-        for (field, dport, finished) in [
-            (pseudo, 53, false),
-            (!(pseudo + 4000 + 53 + 8), 53, true),
-            (0, 53, false),
-            (!(pseudo + 4000 + 4789 + 8), 4789, false),
-        ] {
-            let (bytes, packet) = datagram(field, dport);
-            assert_eq!(is_finished(&bytes[..], &packet), finished, "{field:#x} {dport}");
-        }
-    }
-}

@@ -5,10 +5,12 @@ mod host;
 
 use host::{Buffer, ETHERNET, frame};
 use proptest::prelude::*;
+use vnet_common::flow::proto;
 use vnet_ebpf::{
     packet::{Kind, Packet, parse},
     quote::{self, End},
     rewrite::{Target, addresses, apply},
+    xdp::is_finished,
 };
 
 fn parsed(buffer: &Buffer) -> Packet {
@@ -141,4 +143,35 @@ fn quoting(from: [u8; 4], to: [u8; 4], packet: &Buffer, more: usize) -> Buffer {
     // What follows the packet in its frame is nobody's checksum's business.
     error.0.extend([0xa5; 7]);
     error
+}
+
+/// A UDP datagram without payload from 10.0.0.2:4000 to 192.0.2.9, and its facts.
+fn datagram(field: u16, dport: u16) -> (Buffer, Packet) {
+    let mut bytes = vec![0; 28];
+    bytes[..4].copy_from_slice(&[0x45, 0, 0, 28]);
+    bytes[8..10].copy_from_slice(&[64, proto::UDP]);
+    bytes[12..20].copy_from_slice(&[10, 0, 0, 2, 192, 0, 2, 9]);
+    bytes[20..22].copy_from_slice(&4000_u16.to_be_bytes());
+    bytes[22..24].copy_from_slice(&dport.to_be_bytes());
+    bytes[24..26].copy_from_slice(&8_u16.to_be_bytes());
+    bytes[26..28].copy_from_slice(&field.to_be_bytes());
+    let (buffer, mut packet) = (Buffer(bytes), Packet::UNKNOWN);
+    parse(&buffer, &mut packet, 0, 28).expect("it is sound");
+    (buffer, packet)
+}
+
+#[test]
+fn a_checksum_that_was_only_begun_is_seen() {
+    // Both addresses, the protocol, the length.
+    let pseudo = 0x0a00 + 0x0002 + 0xc000 + 0x0209 + 17 + 8;
+    for (field, dport, finished) in [
+        (pseudo, 53, false),
+        (!(pseudo + 4000 + 53 + 8), 53, true),
+        // No checksum; a tunnel.
+        (0, 53, false),
+        (!(pseudo + 4000 + 4789 + 8), 4789, false),
+    ] {
+        let (buffer, packet) = datagram(field, dport);
+        assert_eq!(is_finished(&buffer, &packet), finished, "{field:#x} {dport}");
+    }
 }
