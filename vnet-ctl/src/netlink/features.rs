@@ -72,12 +72,17 @@ where
             let message = NetlinkMessage::<GenlMessage<F>>::deserialize(rest);
             let message = message.map_err(io::Error::other)?;
             let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-            match message.payload {
-                NetlinkPayload::InnerMessage(inner) => found.push(inner.payload),
-                NetlinkPayload::Error(error) if error.raw_code() == -ENOENT => return Ok(None),
-                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                _ => return Ok(Some(found)),
+            if let NetlinkPayload::Error(error) = &message.payload {
+                match error.raw_code() {
+                    0 => return Ok(Some(found)),
+                    code if code == -ENOENT => return Ok(None),
+                    _ => return Err(error.to_io()),
+                }
             }
+            let NetlinkPayload::InnerMessage(inner) = message.payload else {
+                return Ok(Some(found));
+            };
+            found.push(inner.payload);
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         if flags & NLM_F_DUMP == 0 {

@@ -170,7 +170,7 @@ impl<'a> Executor<'a> {
             }
             Step::Replace(index, hook, way) => self.replace(*index, *hook, *way)?,
             Step::Detach(index, hook, Way::Tcx | Way::Xdp { .. }) => {
-                bpf::detach(&self.pins, *index, *hook)?
+                bpf::detach(&self.pins, *index, *hook)?;
             }
             Step::Detach(index, hook, Way::Clsact { priority, handle }) => {
                 self.netlink.remove_filter(*index, *hook, *priority, *handle).await?;

@@ -123,12 +123,11 @@ pub fn xdp_faults(wish: &Attach, host: &Host) -> Vec<Fault> {
     }
     let fault = |name: &str| {
         let (index, device) = host.by_name(name)?;
-        let (mode, device) = (mode(wish, host, index, device).err()?, name.to_owned());
-        Some(match mode {
-            Without::Taken(id) => {
-                Fault::Foreign { device, what: format!("an XDP program (id {id})") }
-            }
-            why => Fault::Xdp { device, mode: wish.xdp.name(), why: why.to_string() },
+        let (why, device) = (mode(wish, host, index, device).err()?, name.to_owned());
+        Some(if let Without::Taken(id) = why {
+            Fault::Foreign { device, what: format!("an XDP program (id {id})") }
+        } else {
+            Fault::Xdp { device, mode: wish.xdp.name(), why: why.to_string() }
         })
     };
     named(wish).filter_map(fault).collect()
