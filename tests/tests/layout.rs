@@ -15,7 +15,7 @@ use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Own6, Standi
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::prefix6::Prefix6;
-use vnet_common::shortcut::Hop;
+use vnet_common::shortcut::{Hop, Way};
 use vnet_common::translate::{Endpoint, Mapping, Owner, Peer, PeerFlows};
 use vnet_ctl::bpf::{Loaded, Sizes};
 use vnet_tests::btf::{self, Field, Record};
@@ -106,23 +106,28 @@ fn flows() -> Row {
         outside,
         packets,
         bytes,
-        first_seen,
-        epoch,
         last_seen,
-        ticket,
         seq_end,
         ack,
-        link,
-        hop
+        way,
+        first_seen,
+        epoch,
+        ticket,
+        link
     });
-    let hop = record!(Hop {
+    let way = record!(Way { hop, size, learnt, epoch });
+    for field in value.fields.iter_mut().filter(|field| field.name == "way") {
+        field.fields.clone_from(&way.fields);
+    }
+    ("flows4", Some(key), value)
+}
+
+fn hops() -> Row {
+    let value = record!(Hop {
         device,
         from,
         mark,
         priority,
-        learnt,
-        epoch,
-        size,
         dmac,
         smac,
         header,
@@ -130,12 +135,10 @@ fn flows() -> Row {
         class,
         reserved,
         to,
-        spare
+        spare,
+        noted
     });
-    if let Some(last) = value.fields.last_mut() {
-        last.fields = hop.fields;
-    }
-    ("flows4", Some(key), value)
+    ("hops", None, value)
 }
 
 fn pools() -> Row {
@@ -200,13 +203,14 @@ fn six() -> [Row; 7] {
     ]
 }
 
-fn rows() -> [Row; 21] {
+fn rows() -> [Row; 22] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
         config(),
         links(),
         flows(),
+        hops(),
         pools(),
         ("mappings", Some(endpoint), record!(Mapping { addr, port, reserved, created })),
         ("owners", None, record!(Owner { uses, addr, port, flags })),

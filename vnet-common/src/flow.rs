@@ -4,7 +4,7 @@
 //! The twin of an entry is computed from the entry itself ([`Flow::twin`]): there is never half a
 //! connection to search for.
 
-use crate::{Ipv4, record, shortcut::Hop};
+use crate::{Ipv4, record, shortcut::Way};
 
 /// IP protocol numbers that NAT tracks (IANA protocol-numbers).
 pub mod proto {
@@ -56,6 +56,9 @@ impl FlowKey {
 }
 
 /// What a flow entry carries about one direction of a connection.
+///
+/// The kernel's table puts 64 bytes before it, and eight before those: what packets on the shortcut need
+/// are the first 56 bytes, which end with a cache line. All else is what they do not touch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -80,25 +83,26 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes of those packets from the IP header on.
     pub bytes: u64,
+    /// When this direction last saw a packet.
+    pub last_seen: u64,
+    /// TCP: end of the highest sequence number sent in this direction.
+    pub seq_end: u32,
+    /// TCP: last acknowledgement number sent in this direction.
+    pub ack: u32,
+    /// The way past the kernel's routing, while there is one.
+    pub way: Way,
     /// When the connection was made: bits 24 to 55 of the nanoseconds (so in units of 16.8 ms, and
     /// good for an age of two years).
     pub first_seen: u32,
     /// [`crate::policy::Config::epoch`] under which the connection was made or last looked at anew.
     pub epoch: u32,
-    /// When this direction last saw a packet.
-    pub last_seen: u64,
     /// Number of the one ticket that may expire this connection (see [`crate::expire`]).
     pub ticket: u32,
-    /// TCP: end of the highest sequence number sent in this direction.
-    pub seq_end: u32,
-    /// TCP: last acknowledgement number sent in this direction.
-    pub ack: u32,
     /// Interface index of the uplink that translates.
     pub link: u32,
-    /// The way past the kernel's routing, while there is one.
-    pub hop: Hop,
 }
-record!(Flow, 112);
+record!(Flow, 72);
+const _: () = assert!(core::mem::offset_of!(Flow, first_seen) == 56);
 
 impl Flow {
     /// What [`Flow::first_seen`] says of a time in nanoseconds.

@@ -9,7 +9,7 @@ use vnet_common::{
     account::Reason,
     flow::{Direction, flag},
     policy::{Link, link_flag},
-    shortcut::Hop,
+    shortcut::{Hop, Way},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         desk::desk,
         flows::Entry,
         frame::{ETHERNET, Frame, Skb},
+        hops::{self, HopPlace},
         maps,
     },
     packet::{Bytes as _, Packet},
@@ -90,14 +91,14 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
     if forward::stale(entry) {
         return;
     }
-    let class = facts.class;
-    let now = Hop::stamp(clock::now());
-    let (device, learnt) = entry.hop_device();
+    let (class, way, now) = (facts.class, entry.way(), clock::now());
     let size = frame.segment(packet) as u16;
-    let same = (device, entry.hop_from()) == (frame.device(), (frame.arrived_on(), epoch));
-    if same && Hop::holds(learnt, now) && entry.hop_fits().1 == class {
-        if size > entry.hop_fits().0 {
-            entry.note_size(size);
+    let present = HopPlace::find(way.hop).is_some_and(|hop| {
+        (hop.device(), hop.from()) == (frame.device(), frame.arrived_on()) && hop.class() == class
+    });
+    if present && way.epoch == epoch && Way::holds(way.learnt, Way::stamp(now)) {
+        if size > way.size {
+            entry.note_way(Way { size, ..way });
         }
         return;
     }
@@ -107,9 +108,6 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
         from: frame.arrived_on(),
         mark,
         priority,
-        learnt: now,
-        epoch,
-        size,
         class,
         came: if came_by.header == 0 { 0 } else { ETHERNET as u8 },
         to: came_by.mac,
@@ -122,7 +120,8 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
         hop.header = ETHERNET as u8;
         (hop.dmac, hop.smac) = ([a, b, c, d, e, f], [g, h, i, j, k, l]);
     }
-    entry.note_hop(&hop);
+    let Some(hop) = hops::number(&hop, Hop::stamp(now)) else { return };
+    entry.note_way(Way { hop, size, learnt: Way::stamp(now), epoch });
     if entry.flags() & flag::ACCEPTED == 0 {
         accept(packet.key.proto, entry);
     }
@@ -132,7 +131,7 @@ fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
 #[inline(always)]
 fn accept(proto: u8, entry: &Entry) {
     let Some(twin) = Entry::find(&entry.twin(proto)) else { return };
-    if twin.hop_device().0 != 0 {
+    if twin.way().hop != 0 {
         entry.set_accepted();
         twin.set_accepted();
     }

@@ -9,7 +9,7 @@
 use vnet_common::{
     account::Reason,
     flow::{Direction, flag},
-    shortcut::Hop,
+    shortcut::Way,
     tcp::{State, flags},
 };
 
@@ -20,13 +20,16 @@ use crate::{
         desk::desk,
         flows::Entry,
         frame::{ETHERNET, Frame, ethertype},
-        hops::Leave,
+        hops::{HopPlace, Leave},
         in_place::InPlace,
         maps,
     },
     packet::{self, Bytes, IPV4_HEADER, Kind, Packet, Part},
     rewrite::{self, Patch as _},
 };
+
+/// A second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// The bits of the type of service that routing looks at.
 const CLASS: u8 = 0xfc;
@@ -40,7 +43,7 @@ pub trait Arrival: Bytes {
     fn device(&self) -> u32;
 
     /// 0 when it came in for this host, as its link layer sees it.
-    fn stranger(&self, entry: &Entry) -> u32;
+    fn stranger(&self, hop: &HopPlace) -> u32;
 
     /// Bytes from its IP header on; of a GSO packet, of each segment.
     fn segment(&self, packet: &Packet) -> u32;
@@ -54,14 +57,13 @@ pub fn take(frame: &mut Frame) -> i32 {
     let mut packet = Packet::UNKNOWN;
     let now = clock::now();
     let Some(l3) = network_header(frame) else { return account::AGAIN };
-    let Some(entry) = way(frame, &mut packet, l3, now) else { return account::AGAIN };
-    let (direction, device) = (entry.direction(), entry.hop_device().0);
+    let Some((entry, hop)) = way(frame, &mut packet, l3, now) else { return account::AGAIN };
+    let direction = entry.direction();
     if direction == Direction::Out && !from_present_address(frame, &packet, &entry, now) {
         return account::AGAIN;
     }
-    let leave = entry.leave();
-    // Read once more: it is 0, or another's, while another CPU notes another way.
-    if device == 0 || entry.hop_device().0 != device {
+    let (device, leave) = (hop.device(), hop.leave());
+    if device == 0 {
         return account::AGAIN;
     }
     let wire = frame.on_wire(0, packet.payload, frame.length());
@@ -86,16 +88,25 @@ fn network_header(frame: &Frame) -> Option<u32> {
 /// elsewhere, what is read here is of no flow that came in by it. Not inlined, because of the stack: so
 /// it is given back before the kernel is asked for an address.
 #[inline(never)]
-pub fn way(frame: &impl Arrival, packet: &mut Packet, l3: u32, now: u64) -> Option<Entry> {
+pub fn way(
+    frame: &impl Arrival,
+    packet: &mut Packet,
+    l3: u32,
+    now: u64,
+) -> Option<(Entry, HopPlace)> {
     packet::parse(frame, packet, l3, frame.length()).ok()?;
     let entry = Entry::find(&packet.key)?;
-    let (device, learnt) = entry.hop_device();
-    if device == 0 || !Hop::holds(learnt, Hop::stamp(now)) {
+    let way = entry.way();
+    let hop = HopPlace::find(way.hop)?;
+    let fresh =
+        now.wrapping_sub(entry.last_seen()) < SECOND && Way::holds(way.learnt, Way::stamp(now));
+    if !fresh {
+        // Or it would seem fresh again when its time has gone round.
+        entry.note_way(Way::default());
         return None;
     }
-    let (from, epoch) = entry.hop_from();
-    let odds = from ^ frame.device() | u32::from(epoch ^ maps::config()?.epoch as u16);
-    (odds | unlike(frame, packet, &entry) == 0).then_some(entry)
+    let odds = hop.from() ^ frame.device() | u32::from(way.epoch ^ maps::config()?.epoch as u16);
+    (odds | unlike(frame, packet, &entry, &hop, way.size) == 0).then_some((entry, hop))
 }
 
 /// States of conversations that go on, as bits; where one end has said all, the other has not.
@@ -112,20 +123,19 @@ const SHORTEST: u32 = 60;
 /// sound, for this host, without options, of their traffic class, with no more bytes than they had and a
 /// TTL that lasts. (One sum of differences, because the verifier follows each branch.)
 #[inline(always)]
-fn unlike(frame: &impl Arrival, packet: &Packet, entry: &Entry) -> u32 {
-    let (size, class) = entry.hop_fits();
-    let (came, header) = entry.hop_headers();
+fn unlike(frame: &impl Arrival, packet: &Packet, entry: &Entry, hop: &HopPlace, size: u16) -> u32 {
+    let (came, header) = hop.headers();
     let Some(facts) = facts(frame, packet) else { return 1 };
     // What a short frame is filled up with must not become part of a packet without a link header.
     let filled = packet.end != frame.length();
     if filled && (header == 0 || frame.length() > SHORTEST) {
         return 1;
     }
-    let differs = u32::from(facts.class ^ class)
+    let differs = u32::from(facts.class ^ hop.class())
         | facts.damage
         | (packet.l4 ^ (packet.l3 + IPV4_HEADER))
         | packet.l3 ^ u32::from(came)
-        | frame.stranger(entry)
+        | frame.stranger(hop)
         | u32::from(!entry.flags() & flag::ACCEPTED);
     let below = u32::from(size).wrapping_sub(frame.segment(packet)) | facts.ttl.wrapping_sub(2);
     differs | turns(packet, entry) | below >> 31

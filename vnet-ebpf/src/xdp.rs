@@ -34,15 +34,14 @@ pub fn take(frame: &mut EarlyFrame) -> u32 {
     if frame.half(ETHERNET - 2) != Some(ethertype::IPV4.to_be()) {
         return PASS;
     }
-    let Some(entry) = shortcut::way(frame, &mut packet, ETHERNET, now) else { return PASS };
-    let (direction, device) = (entry.direction(), entry.hop_device().0);
+    let Some((entry, hop)) = shortcut::way(frame, &mut packet, ETHERNET, now) else { return PASS };
+    let direction = entry.direction();
     let present = direction == Direction::In || address::was_current(&entry, clock::tick_of(now));
     if !present || !is_finished(frame, &packet) {
         return PASS;
     }
-    // Read once more: it is 0, or another's, while another CPU notes another way.
-    let leave = entry.leave();
-    if u32::from(leave.header) != ETHERNET || device == 0 || entry.hop_device().0 != device {
+    let (device, leave) = (hop.device(), hop.leave());
+    if u32::from(leave.header) != ETHERNET {
         return PASS;
     }
     let Some(verdict) = frame.redirect(device) else { return PASS };

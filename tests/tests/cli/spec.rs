@@ -104,6 +104,7 @@ fn every_key_is_read_back() {
         "fragments": "ordered",
         "no-answer": true,
         "no-shortcut": [UPLINK],
+        "xdp": "generic",
         "nptv6": ["fd01:203:405::/48=2001:db8:1::/48"],
         "nat66": true,
         "address6": ["2001:db8:ffff::1"],

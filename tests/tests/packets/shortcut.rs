@@ -4,7 +4,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vnet_common::account::Reason;
 use vnet_common::flow::{Flow, FlowKey, flag};
 use vnet_common::policy::{Config, Link, link_flag, role};
-use vnet_common::shortcut::Hop;
+use vnet_common::shortcut::{Hop, Way};
 use vnet_common::tcp::State;
 use vnet_tests::datapath::{Datapath, Hook};
 use vnet_tests::packet::{Body, Mac, Packet, Sum, TcpFlags};
@@ -18,11 +18,16 @@ const OWN: [u8; 6] = [2, 0, 0, 0, 0, 8];
 
 const ACK: TcpFlags = TcpFlags::ACK;
 
-/// Now, as flows remember it.
-pub(crate) fn now() -> u32 {
+/// Now, in nanoseconds of the programs' clock.
+pub(crate) fn now() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     let seconds = u64::try_from(now.tv_sec).expect("the clock has begun");
-    Hop::stamp(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).expect("less than a second"))
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).expect("less than a second")
+}
+
+/// What is remembered of a hop that was shown just now.
+pub(crate) fn way(hop: u16) -> Way {
+    Way { hop, size: 1500, learnt: Way::stamp(now()), epoch: Config::DEFAULT.epoch as u16 }
 }
 
 /// The context of a packet that comes in from inside.
@@ -30,22 +35,21 @@ pub(crate) fn at_inside(datapath: &Datapath) -> Context {
     Context { ifindex: datapath.inside.index, ..Context::default() }
 }
 
-/// A hop from one device to another, as the kernel would have shown it just now.
+/// A hop from one device to another, as the kernel would have shown it.
 fn hop(from: u32, device: u32) -> Hop {
-    let (dmac, smac, epoch) = (NEXT, OWN, Config::DEFAULT.epoch as u16);
-    let learnt = now();
-    Hop {
-        device,
-        from,
-        learnt,
-        epoch,
-        size: 1500,
-        dmac,
-        smac,
-        header: 14,
-        came: 14,
-        ..Hop::default()
-    }
+    let (dmac, smac, noted) = (NEXT, OWN, Hop::stamp(now()));
+    Hop { device, from, dmac, smac, header: 14, came: 14, noted, ..Hop::default() }
+}
+
+/// Number of the hop of both directions, out and in, that [`both_ways`] makes.
+pub(crate) const HOPS: [u16; 2] = [1, 2];
+
+/// Changes a hop.
+pub(crate) fn change_hop(datapath: &mut Datapath, number: u16, how: impl FnOnce(&mut Hop)) {
+    let mut hops = datapath.array::<Hop>("hops");
+    let mut hop = hops.get(&u32::from(number), 0).expect("there is such a number");
+    how(&mut hop);
+    hops.set(u32::from(number), hop, 0).expect("it is only replaced");
 }
 
 /// A connection that may take the shortcut in both directions: begins with this packet. Returns what
@@ -58,9 +62,11 @@ pub(crate) fn both_ways(datapath: &mut Datapath, packet: &Packet) -> Packet {
     }
     let (inside, uplink) = (datapath.inside.index, datapath.uplink.index);
     let back = datapath.flow(&key(packet)).expect("the flow is there").twin(key(packet).proto);
-    for (tuple, hop) in [(key(packet), hop(inside, uplink)), (back, hop(uplink, inside))] {
+    let ways = [(key(packet), hop(inside, uplink)), (back, hop(uplink, inside))];
+    for (number, (tuple, hop)) in HOPS.into_iter().zip(ways) {
+        change_hop(datapath, number, |place| *place = hop);
         change(datapath, &tuple, |flow| {
-            flow.hop = hop;
+            (flow.way, flow.last_seen) = (way(number), now());
             flow.flags |= flag::ACCEPTED;
         });
     }
@@ -101,7 +107,7 @@ fn a_packet_leaves_as_nat_forwarding_and_neighbour_would_have_made_it() {
 fn it_has_the_marks_that_the_kernel_gave() {
     let mut datapath = Datapath::new();
     both_ways(&mut datapath, &datagram());
-    change(&mut datapath, &key(&datagram()), |flow| flow.hop.mark = 0x77);
+    change_hop(&mut datapath, HOPS[0], |hop| hop.mark = 0x77);
     let framed = datagram().frame(Mac::default(), datapath.inside.mac).bytes();
     let verdict = datapath.run_frame(Hook::In, &at_inside(&datapath), &framed);
     assert_eq!((verdict.action, verdict.mark), (Action::Redirect, 0x77));
@@ -145,25 +151,46 @@ fn what_is_remembered_holds_only_for_what_it_was_seen_of() {
     both_ways(&mut datapath, &datagram());
     let tuple = key(&datagram());
     let known = datapath.flow(&tuple).expect("the flow is there");
-    // Nothing is known; another device; more than a second ago; another epoch; only smaller packets;
-    // only one direction has passed; nobody has answered; another class.
-    let changes: [fn(&mut Flow); 8] = [
-        |flow| flow.hop.device = 0,
-        |flow| flow.hop.from += 1,
-        |flow| flow.hop.learnt -= Hop::VALID,
-        |flow| flow.hop.epoch += 1,
-        |flow| flow.hop.size = 35,
-        |flow| flow.flags &= !flag::ACCEPTED,
-        |flow| flow.state = State::Unreplied as u8,
-        |flow| flow.hop.class = 0x20,
+    let shown = hop(datapath.inside.index, datapath.uplink.index);
+    // Nothing is known; the hop is being written; another device; more than a second ago; so long ago
+    // that the number is the same again; another epoch; only smaller packets; only one direction has
+    // passed; nobody has answered; another class.
+    let changes: [fn(&mut Flow, &mut Hop); 10] = [
+        |flow, _| flow.way.hop = 0,
+        |_, hop| hop.device = 0,
+        |_, hop| hop.from += 1,
+        |flow, _| flow.way.learnt = flow.way.learnt.wrapping_sub(Way::VALID),
+        |flow, _| flow.last_seen -= 1_000_000_000,
+        |flow, _| flow.way.epoch += 1,
+        |flow, _| flow.way.size = 35,
+        |flow, _| flow.flags &= !flag::ACCEPTED,
+        |flow, _| flow.state = State::Unreplied as u8,
+        |_, hop| hop.class = 0x20,
     ];
     for how in changes {
-        let hop = Hop { learnt: now(), ..known.hop };
-        change(&mut datapath, &tuple, |flow| *flow = Flow { hop, ..known });
+        let fresh = Flow { way: way(HOPS[0]), last_seen: now(), ..known };
+        change_hop(&mut datapath, HOPS[0], |hop| *hop = shown);
+        change(&mut datapath, &tuple, |flow| *flow = fresh);
         enters(&datapath, &datagram(), Reason::ShortcutOut);
-        change(&mut datapath, &tuple, how);
+        let (mut flow, mut hop) = (fresh, shown);
+        how(&mut flow, &mut hop);
+        change_hop(&mut datapath, HOPS[0], |place| *place = hop);
+        change(&mut datapath, &tuple, |place| *place = flow);
         enters(&datapath, &datagram(), Reason::Inside);
     }
+}
+
+#[test]
+fn what_is_too_old_is_forgotten() {
+    let mut datapath = Datapath::new();
+    both_ways(&mut datapath, &datagram());
+    let tuple = key(&datagram());
+    change(&mut datapath, &tuple, |flow| {
+        flow.way.learnt = flow.way.learnt.wrapping_sub(Way::VALID);
+    });
+    enters(&datapath, &datagram(), Reason::Inside);
+    let left = datapath.flow(&tuple).expect("the flow is there").way;
+    assert_eq!(left, Way::default(), "or it would be fresh again in 18 minutes");
 }
 
 #[test]
@@ -193,28 +220,36 @@ fn the_way_is_learnt_where_packets_leave() {
     let mut datapath = Datapath::new();
     datapath.role(datapath.inside.index, role::INSIDE);
     let tuple = key(&datagram());
-    let learnt = |datapath: &mut Datapath| datapath.flow(&tuple).expect("the flow is there").hop;
+    let learnt = |datapath: &mut Datapath| {
+        let way = datapath.flow(&tuple).expect("the flow is there").way;
+        let hops = datapath.array::<Hop>("hops");
+        (way, hops.get(&u32::from(way.hop), 0).expect("there is such a number"))
+    };
     answered(&datapath, &datagram());
-    assert_eq!(learnt(&mut datapath), Hop::default(), "not from a question nobody has answered");
+    let nothing = learnt(&mut datapath).0;
+    assert_eq!(nothing, Way::default(), "not from a question nobody has answered");
     let leaving = datagram().frame(Mac(OWN), Mac(NEXT));
     datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
-    let first = learnt(&mut datapath);
+    let (first, shown) = learnt(&mut datapath);
     let (from, device) = (datapath.inside.index, datapath.uplink.index);
-    let size = 36;
-    assert_eq!(first, Hop { learnt: first.learnt, size, ..hop(from, device) });
-    assert!(Hop::holds(first.learnt, now()));
+    assert_eq!(first, Way { learnt: first.learnt, size: 36, ..way(first.hop) });
+    assert_eq!(shown, Hop { noted: shown.noted, ..hop(from, device) });
+    assert!(Way::holds(first.learnt, Way::stamp(now())));
     // A larger one that passes shows that others may be as large; a smaller one shows nothing.
     for (data, size) in [(100, 128), (8, 128)] {
         let packet = datagram().payload(&vec![0; data]).frame(Mac(OWN), Mac(NEXT));
         datapath.judged(Hook::Out, &datapath.forwarded(), &packet, Reason::NatOut);
-        assert_eq!(learnt(&mut datapath).size, size);
+        assert_eq!(learnt(&mut datapath).0.size, size);
     }
     // Another neighbour, when a second is over.
-    change(&mut datapath, &tuple, |flow| flow.hop.learnt -= Hop::VALID);
+    change(&mut datapath, &tuple, |flow| {
+        flow.way.learnt = flow.way.learnt.wrapping_sub(Way::VALID);
+    });
     let leaving = datagram().frame(Mac(OWN), Mac(OWN));
     datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
-    let other = learnt(&mut datapath);
-    assert_eq!((other.dmac, other.size), (OWN, 36));
+    let (way, other) = learnt(&mut datapath);
+    assert_eq!((other.dmac, way.size), (OWN, 36));
+    assert_ne!(way.hop, first.hop, "what others follow is left as it is");
 }
 
 #[test]
@@ -223,7 +258,7 @@ fn nothing_is_learnt_of_devices_that_are_kept_off_or_unknown() {
     answered(&datapath, &datagram());
     let tried = |datapath: &mut Datapath| {
         datapath.judged(Hook::Out, &datapath.forwarded(), &datagram(), Reason::NatOut);
-        datapath.flow(&key(&datagram())).expect("the flow is there").hop.device
+        datapath.flow(&key(&datagram())).expect("the flow is there").way.hop
     };
     assert_eq!(tried(&mut datapath), 0, "nothing would meet the next packet where it comes in");
     datapath.role(datapath.inside.index, role::INSIDE);
@@ -249,4 +284,43 @@ fn a_new_epoch_ends_what_was_remembered() {
     enters(&datapath, &datagram(), Reason::Inside);
     let answer = Packet::udp(SERVER, outside(4000)).frame(Mac::default(), datapath.uplink.mac);
     datapath.judged(Hook::In, &datapath.own(), &answer, Reason::NatIn);
+}
+
+#[test]
+fn flows_that_go_the_same_way_share_it() {
+    let mut datapath = Datapath::new();
+    datapath.role(datapath.inside.index, role::INSIDE);
+    let hops: Vec<_> = (0..3)
+        .map(|n| {
+            let packet = datagram().from(format!("10.0.0.{}:4000", 2 + n).as_str());
+            answered(&datapath, &packet);
+            let leaving = packet.clone().frame(Mac(OWN), Mac(NEXT));
+            datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
+            datapath.flow(&key(&packet)).expect("the flow is there").way.hop
+        })
+        .collect();
+    assert!(hops[0] != 0 && hops.iter().all(|hop| *hop == hops[0]), "{hops:?}");
+}
+
+#[test]
+fn a_hop_that_somebody_follows_is_not_given_away() {
+    let mut datapath = Datapath::new();
+    datapath.role(datapath.inside.index, role::INSIDE);
+    answered(&datapath, &datagram());
+    let show = |datapath: &mut Datapath| {
+        let leaving = datagram().frame(Mac(OWN), Mac(NEXT));
+        datapath.judged(Hook::Out, &datapath.forwarded(), &leaving, Reason::NatOut);
+        let way = datapath.flow(&key(&datagram())).expect("the flow is there").way;
+        change(datapath, &key(&datagram()), |flow| flow.way = Way::default());
+        way.hop
+    };
+    let first = show(&mut datapath);
+    // Others are where it is, and in all places it may be in.
+    let other = |age| Hop { device: 77, noted: Hop::stamp(now()) - age, ..Hop::default() };
+    for (age, taken) in [(0, false), (3 * Hop::SECOND, false), (5 * Hop::SECOND, true)] {
+        for number in first..first + 8 {
+            change_hop(&mut datapath, number, |hop| *hop = other(age));
+        }
+        assert_eq!(show(&mut datapath) != 0, taken, "noted {age} ago");
+    }
 }

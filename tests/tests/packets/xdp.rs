@@ -4,13 +4,13 @@
 use vnet_common::account::Reason;
 use vnet_common::flow::{Flow, flag};
 use vnet_common::policy::Outside;
-use vnet_common::shortcut::Hop;
+use vnet_common::shortcut::{Hop, Way};
 use vnet_common::tcp::State;
 use vnet_tests::datapath::{Datapath, Hook};
 use vnet_tests::packet::{Body, Mac, Packet, Sum, TcpFlags};
 
 use crate::scene::{CLIENT, SERVER, datagram, key};
-use crate::shortcut::{at_inside, both_ways, change, now};
+use crate::shortcut::{HOPS, at_inside, both_ways, change, change_hop, now, way};
 
 /// A connection that may take the shortcut, where XDP may send packets out by both devices.
 fn open(packet: &Packet) -> (Datapath, Packet) {
@@ -21,9 +21,8 @@ fn open(packet: &Packet) -> (Datapath, Packet) {
     for index in [inside.index, uplink.index] {
         datapath.exit(index);
     }
-    let back = datapath.flow(&key(packet)).expect("the flow is there").twin(key(packet).proto);
-    for (tuple, port) in [(key(packet), inside), (back, uplink)] {
-        change(&mut datapath, &tuple, |flow| flow.hop.to = port.mac.0);
+    for (number, port) in HOPS.into_iter().zip([inside, uplink]) {
+        change_hop(&mut datapath, number, |hop| hop.to = port.mac.0);
     }
     (datapath, left)
 }
@@ -32,7 +31,9 @@ fn open(packet: &Packet) -> (Datapath, Packet) {
 fn fresh(datapath: &mut Datapath) {
     let mut outsides = datapath.array::<Outside>("outsides");
     let outside = outsides.get(&0, 0).expect("there is one");
-    outsides.set(0, Outside { checked: now(), ..outside }, 0).expect("it is only replaced");
+    outsides
+        .set(0, Outside { checked: Hop::stamp(now()), ..outside }, 0)
+        .expect("it is only replaced");
 }
 
 /// What comes of a packet from inside.
@@ -121,25 +122,32 @@ fn what_is_unlike_those_that_showed_the_way_passes() {
     datapath.early(&datapath.inside, &framed[..30], None);
     let tuple = key(&datagram());
     let known = datapath.flow(&tuple).expect("the flow is there");
-    let changes: [fn(&mut Flow); 11] = [
-        |flow| flow.hop.device = 0,
-        |flow| flow.hop.device = 1,
-        |flow| flow.hop.from += 1,
-        |flow| flow.hop.learnt -= Hop::VALID,
-        |flow| flow.hop.epoch += 1,
-        |flow| flow.hop.size = 35,
-        |flow| flow.hop.header = 0,
-        |flow| flow.flags &= !flag::ACCEPTED,
-        |flow| flow.state = State::Unreplied as u8,
-        |flow| flow.hop.class = 0x20,
-        |flow| flow.hop.to[5] ^= 1,
+    let mut shown = Hop::default();
+    change_hop(&mut datapath, HOPS[0], |hop| shown = *hop);
+    let changes: [fn(&mut Flow, &mut Hop); 12] = [
+        |flow, _| flow.way.hop = 0,
+        |_, hop| hop.device = 0,
+        |_, hop| hop.device = 1,
+        |_, hop| hop.from += 1,
+        |flow, _| flow.way.learnt = flow.way.learnt.wrapping_sub(Way::VALID),
+        |flow, _| flow.way.epoch += 1,
+        |flow, _| flow.way.size = 35,
+        |_, hop| hop.header = 0,
+        |flow, _| flow.flags &= !flag::ACCEPTED,
+        |flow, _| flow.state = State::Unreplied as u8,
+        |_, hop| hop.class = 0x20,
+        |_, hop| hop.to[5] ^= 1,
     ];
     for how in changes {
-        let hop = Hop { learnt: now(), ..known.hop };
-        change(&mut datapath, &tuple, |flow| *flow = Flow { hop, ..known });
+        let sound = Flow { way: way(HOPS[0]), last_seen: now(), ..known };
+        change_hop(&mut datapath, HOPS[0], |hop| *hop = shown);
+        change(&mut datapath, &tuple, |flow| *flow = sound);
         fresh(&mut datapath);
         enters(&datapath, &datagram(), Some(Reason::XdpOut));
-        change(&mut datapath, &tuple, how);
+        let (mut flow, mut hop) = (sound, shown);
+        how(&mut flow, &mut hop);
+        change_hop(&mut datapath, HOPS[0], |place| *place = hop);
+        change(&mut datapath, &tuple, |place| *place = flow);
         enters(&datapath, &datagram(), None);
     }
 }
@@ -150,7 +158,7 @@ fn where_xdp_cannot_send_the_packet_passes() {
     both_ways(&mut datapath, &datagram());
     fresh(&mut datapath);
     let inside = datapath.inside.clone();
-    change(&mut datapath, &key(&datagram()), |flow| flow.hop.to = inside.mac.0);
+    change_hop(&mut datapath, HOPS[0], |hop| hop.to = inside.mac.0);
     enters(&datapath, &datagram(), None);
     datapath.exit(datapath.uplink.index);
     enters(&datapath, &datagram(), Some(Reason::XdpOut));
@@ -162,7 +170,7 @@ fn a_flow_on_an_address_that_is_gone_passes() {
     enters(&datapath, &datagram(), Some(Reason::XdpOut));
     // Nobody has asked for a second; another address is in its place.
     let changes: [fn(&mut Outside); 2] =
-        [|outside| outside.checked -= Hop::VALID, |outside| outside.addr[3] += 50];
+        [|outside| outside.checked -= Hop::SECOND, |outside| outside.addr[3] += 50];
     for how in changes {
         fresh(&mut datapath);
         enters(&datapath, &datagram(), Some(Reason::XdpOut));

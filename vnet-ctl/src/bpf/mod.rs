@@ -32,5 +32,5 @@ pub use mount::{is_mounted, mount, reach, unmount};
 pub use object::OBJECT;
 pub use pins::{HOME, Pins, ROOT, instances};
 pub use probe::{Feature, features};
-pub use tables::{Addresses, Connection, MappingRow, Tables};
+pub use tables::{Addresses, Connection, Hops, MappingRow, Tables};
 pub use xdp::why_no_xdp;

@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 39] = [
+pub(super) const MAPS: [&str; 40] = [
     "config",
     "links",
     "outsides",
@@ -53,6 +53,7 @@ pub(super) const MAPS: [&str; 39] = [
     "serial",
     "events",
     "exits",
+    "hops",
     "AYA_LOGS",
 ];
 

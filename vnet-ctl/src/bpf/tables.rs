@@ -8,6 +8,7 @@ use vnet_common::Ipv4;
 use vnet_common::account::{Counter, Reason};
 use vnet_common::flow::{Direction, Flow, FlowKey};
 use vnet_common::nat66::{Address6, Handle};
+use vnet_common::shortcut::Hop;
 use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
 
 use super::error::Error;
@@ -60,6 +61,18 @@ impl Addresses {
 fn read(handle: Handle, place: &Address6) -> Option<Ipv6Addr> {
     let left = place.uses == 0 && handle.is_of(place.generation.wrapping_sub(1));
     (left || handle.is_of(place.generation)).then(|| place.addr.into())
+}
+
+/// The hops of one instance, by number.
+pub struct Hops(Array<MapData, Hop>);
+
+impl Hops {
+    /// The one with this number, if it is one.
+    #[must_use]
+    pub fn get(&self, number: u16) -> Option<Hop> {
+        let hop = self.0.get(&u32::from(number), 0).ok()?;
+        (number != 0 && hop.device != 0).then_some(hop)
+    }
 }
 
 /// The tables of one instance.
@@ -118,6 +131,14 @@ impl Tables {
             rows.push(MappingRow { inside, mapping, uses: owner.unwrap_or_default().uses });
         }
         Ok(rows)
+    }
+
+    /// The hops that connections remember.
+    ///
+    /// # Errors
+    /// When the map cannot be opened.
+    pub fn hops(&self) -> Result<Hops, Error> {
+        Ok(Hops(Maps::of(&self.pins).open("hops")?))
     }
 
     /// What the addresses of its connections and mappings are to people.

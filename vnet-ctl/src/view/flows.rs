@@ -10,7 +10,7 @@ use vnet_common::tcp::State;
 use super::clock::{now, seconds};
 use super::filter::Filter;
 use super::shortcut::Way;
-use crate::bpf::{Addresses, Connection, Pins, Tables};
+use crate::bpf::{Addresses, Connection, Hops, Pins, Tables};
 use crate::reconcile::Error;
 use crate::state::{Instance, read_name};
 
@@ -101,18 +101,29 @@ pub fn flows(instances: &[Instance], filter: &Filter) -> Result<Vec<FlowRow>, Er
     for instance in instances {
         let tables = Tables::of(Pins::of(&instance.name));
         let (connections, addresses) = (tables.connections()?, tables.addresses()?);
-        let row = |connection| row(instance, connection, &addresses, now());
+        let hops = tables.hops()?;
+        let row = |connection| row(instance, connection, &addresses, &hops, now());
         rows.extend(connections.iter().map(row));
     }
     Ok(filter.apply(rows))
 }
 
-fn row(instance: &Instance, connection: &Connection, addresses: &Addresses, now: u64) -> FlowRow {
+fn row(
+    instance: &Instance,
+    connection: &Connection,
+    addresses: &Addresses,
+    hops: &Hops,
+    now: u64,
+) -> FlowRow {
     let Connection { key, out, back } = connection;
     let last = out.last_seen.max(back.last_seen);
     let timeout = timeout(&instance.config, key.proto, out);
     let idle_s = seconds(now, last);
     let src = addresses.read(key.saddr);
+    let way = |flow: &Flow| {
+        let hop = hops.get(flow.way.hop);
+        Way::of(instance, (key.proto, src.is_ipv6()), flow, hop.as_ref(), now)
+    };
     FlowRow {
         instance: instance.name.to_string(),
         ifname: instance.links.get(&out.link).map(|l| read_name(&l.name)).unwrap_or_default(),
@@ -135,8 +146,8 @@ fn row(instance: &Instance, connection: &Connection, addresses: &Addresses, now:
         idle_s,
         timeout_s: timeout,
         left_s: ((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0,
-        way_out: Way::of(instance, key.proto, src.is_ipv6(), out, now),
-        way_in: Way::of(instance, key.proto, src.is_ipv6(), back, now),
+        way_out: way(out),
+        way_in: way(back),
         bytes_per_s: None,
     }
 }

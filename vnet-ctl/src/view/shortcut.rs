@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use vnet_common::flow::{Flow, flag, proto};
 use vnet_common::policy::{link_flag, xdp};
-use vnet_common::shortcut::Hop;
+use vnet_common::shortcut::{self, Hop};
 use vnet_common::tcp::State;
 
 use super::clock::seconds;
@@ -92,21 +92,32 @@ pub struct Way {
 }
 
 impl Way {
-    /// That of the direction whose entry this is, at a time in nanoseconds.
+    /// That of the direction whose entry this is, with the hop that it remembers, at a time in
+    /// nanoseconds; of a protocol over IPv4, or IPv6.
     #[must_use]
-    pub fn of(instance: &Instance, protocol: u8, six: bool, flow: &Flow, now: u64) -> Self {
-        let hop = &flow.hop;
-        let known = hop.device != 0;
-        let age = Hop::stamp(now).wrapping_sub(hop.learnt);
+    pub fn of(
+        instance: &Instance,
+        (protocol, six): (u8, bool),
+        flow: &Flow,
+        hop: Option<&Hop>,
+        now: u64,
+    ) -> Self {
+        let age = shortcut::Way::stamp(now).wrapping_sub(flow.way.learnt);
         Self {
-            why: why(instance, protocol, six, flow, age),
-            age_s: known.then(|| seconds(u64::from(age) << 20, 0)),
-            hop: known.then(|| remembered(instance, hop)),
+            why: why(instance, (protocol, six), flow, hop, age),
+            age_s: hop.map(|_| seconds(u64::from(age) << 24, 0)),
+            hop: hop.map(|hop| remembered(instance, hop, flow.way.size)),
         }
     }
 }
 
-fn why(instance: &Instance, protocol: u8, six: bool, flow: &Flow, age: u32) -> Why {
+fn why(
+    instance: &Instance,
+    (protocol, six): (u8, bool),
+    flow: &Flow,
+    hop: Option<&Hop>,
+    age: u16,
+) -> Why {
     let off = |index| {
         instance.links.get(&index).is_some_and(|link| link.flags & link_flag::NO_SHORTCUT != 0)
     };
@@ -115,22 +126,22 @@ fn why(instance: &Instance, protocol: u8, six: bool, flow: &Flow, age: u32) -> W
         _ if six || !matches!(protocol, proto::TCP | proto::UDP) => Why::Protocol,
         _ if has(flag::HOST) => Why::Host,
         _ if has(flag::HAIRPIN) => Why::Hairpin,
-        _ if off(flow.link) || off(flow.hop.device) || off(flow.hop.from) => Why::KeptOff,
+        _ if off(flow.link) => Why::KeptOff,
+        _ if hop.is_some_and(|hop| off(hop.device) || off(hop.from)) => Why::KeptOff,
         Some(State::TimeWait | State::Reset) => Why::Closed,
-        Some(State::Established | State::Replied | State::FinOut | State::FinIn) => {
-            match &flow.hop {
-                hop if hop.device == 0 => Why::Unseen,
-                _ if !has(flag::ACCEPTED) => Why::OneWay,
-                hop if hop.epoch != instance.config.epoch as u16 => Why::Changed,
-                _ if !Hop::holds(0, age) => Why::Due,
-                _ => Why::Shortcut,
-            }
-        }
+        Some(State::Established | State::Replied | State::FinOut | State::FinIn) => match hop {
+            None if has(flag::ACCEPTED) => Why::Due,
+            None => Why::Unseen,
+            Some(_) if !has(flag::ACCEPTED) => Why::OneWay,
+            Some(_) if flow.way.epoch != instance.config.epoch as u16 => Why::Changed,
+            Some(_) if !shortcut::Way::holds(0, age) => Why::Due,
+            Some(_) => Why::Shortcut,
+        },
         _ => Why::Unanswered,
     }
 }
 
-fn remembered(instance: &Instance, hop: &Hop) -> Remembered {
+fn remembered(instance: &Instance, hop: &Hop, size: u16) -> Remembered {
     let name = |index| {
         instance
             .links
@@ -149,7 +160,7 @@ fn remembered(instance: &Instance, hop: &Hop) -> Remembered {
         lladdr: (hop.header != 0).then(|| lladdr(hop.dmac)),
         mark: hop.mark,
         priority: hop.priority,
-        size: hop.size,
+        size,
     }
 }
 
@@ -191,14 +202,30 @@ mod tests {
         instance
     }
 
+    const HOP: Hop = Hop {
+        device: 3,
+        from: 2,
+        mark: 0,
+        priority: 0,
+        dmac: [0; 6],
+        smac: [0; 6],
+        header: 14,
+        came: 14,
+        class: 0,
+        reserved: 0,
+        to: [0; 6],
+        spare: [0; 2],
+        noted: 1,
+    };
+
     fn flow() -> Flow {
-        let hop = Hop { device: 3, from: 2, size: 1500, header: 14, ..Hop::default() };
+        let way = shortcut::Way { hop: 1, size: 1500, learnt: 0, epoch: 0 };
         let (state, flags) = (State::Replied as u8, flag::ACCEPTED);
-        Flow { state, flags, link: 3, hop, ..Flow::default() }
+        Flow { state, flags, link: 3, way, ..Flow::default() }
     }
 
     fn at(flow: &Flow, now: u64) -> Way {
-        Way::of(&instance(), proto::UDP, false, flow, now)
+        Way::of(&instance(), (proto::UDP, false), flow, Some(&HOP), now)
     }
 
     #[test]
@@ -215,28 +242,29 @@ mod tests {
     fn where_xdp_takes_it_that_is_said() {
         let mut early = instance();
         early.links.get_mut(&2).unwrap().xdp = xdp::NATIVE;
-        let said = |instance: &Instance, flow: &Flow| {
-            Way::of(instance, proto::UDP, false, flow, 0).hop.unwrap().redirect
+        let said = |instance: &Instance, hop: &Hop| {
+            Way::of(instance, (proto::UDP, false), &flow(), Some(hop), 0).hop.unwrap().redirect
         };
-        assert_eq!(said(&early, &flow()), "device", "XDP cannot send there");
+        assert_eq!(said(&early, &HOP), "device", "XDP cannot send there");
         early.links.get_mut(&3).unwrap().flags = link_flag::EXIT;
-        assert_eq!(said(&early, &flow()), "xdp");
-        let bare = Flow { hop: Hop { header: 0, ..flow().hop }, ..flow() };
-        assert_eq!(said(&early, &bare), "device");
-        assert!(Way::of(&early, proto::UDP, false, &flow(), 0).to_string().contains(" by xdp,"));
+        assert_eq!(said(&early, &HOP), "xdp");
+        assert_eq!(said(&early, &Hop { header: 0, ..HOP }), "device");
+        let way = Way::of(&early, (proto::UDP, false), &flow(), Some(&HOP), 0);
+        assert!(way.to_string().contains(" by xdp,"));
     }
 
     #[test]
     fn each_reason_has_its_case() {
-        let unseen = Flow { hop: Hop::default(), ..flow() };
+        let none = |flow: &Flow| Way::of(&instance(), (proto::UDP, false), flow, None, 0).why;
+        assert_eq!(none(&Flow { flags: 0, ..flow() }), Why::Unseen);
+        assert_eq!(none(&flow()), Why::Due);
         let one_way = Flow { flags: 0, ..flow() };
-        let changed = Flow { hop: Hop { epoch: 1, ..flow().hop }, ..flow() };
+        let changed = Flow { way: shortcut::Way { epoch: 1, ..flow().way }, ..flow() };
         let unanswered = Flow { state: State::Unreplied as u8, ..flow() };
         let closed = Flow { state: State::Reset as u8, ..flow() };
         let host = Flow { flags: flag::HOST, ..flow() };
         let hairpin = Flow { flags: flag::HAIRPIN, ..flow() };
         let cases = [
-            (unseen, Why::Unseen),
             (one_way, Why::OneWay),
             (changed, Why::Changed),
             (unanswered, Why::Unanswered),
@@ -247,9 +275,11 @@ mod tests {
         for (flow, why) in cases {
             assert_eq!(at(&flow, 0).why, why);
         }
-        assert_eq!(Way::of(&instance(), proto::ICMP, false, &flow(), 0).why, Why::Protocol);
+        let icmp = Way::of(&instance(), (proto::ICMP, false), &flow(), Some(&HOP), 0);
+        assert_eq!(icmp.why, Why::Protocol);
         let mut kept = instance();
         kept.links.get_mut(&2).unwrap().flags = link_flag::NO_SHORTCUT;
-        assert_eq!(Way::of(&kept, proto::UDP, false, &flow(), 0).why, Why::KeptOff);
+        let kept = Way::of(&kept, (proto::UDP, false), &flow(), Some(&HOP), 0);
+        assert_eq!(kept.why, Why::KeptOff);
     }
 }

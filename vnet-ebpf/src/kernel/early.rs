@@ -16,8 +16,8 @@ use vnet_common::account::Reason;
 
 use super::{
     atomic::bound,
-    flows::Entry,
     frame::{REACH, Wire},
+    hops::HopPlace,
 };
 use crate::{
     checksum::Change,
@@ -162,9 +162,9 @@ impl Arrival for EarlyFrame {
     }
 
     #[inline(always)]
-    fn stranger(&self, entry: &Entry) -> u32 {
+    fn stranger(&self, hop: &HopPlace) -> u32 {
         let (Some([word]), Some(half)) = (self.words::<1>(0), self.half(4)) else { return 1 };
-        let to = entry.hop_to();
+        let to = hop.to();
         word ^ to.0 | u32::from(half ^ to.1)
     }
 

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use core::mem::offset_of;
 use vnet_common::account::Reason;
 
-use super::{atomic::bound, flows::Entry};
+use super::{atomic::bound, hops::HopPlace};
 use crate::{
     checksum::Change,
     packet::{Bytes, Packet},
@@ -292,7 +292,7 @@ impl Arrival for Frame {
     }
 
     #[inline(always)]
-    fn stranger(&self, _entry: &Entry) -> u32 {
+    fn stranger(&self, _hop: &HopPlace) -> u32 {
         self.kind()
     }
 

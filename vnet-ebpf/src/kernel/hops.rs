@@ -1,13 +1,24 @@
-//! What a flow remembers of the kernel's decision, and packets that go by it.
+//! What flows remember of the kernel's decisions, and packets that go by it.
 
 use core::{
     mem::offset_of,
-    ptr::{addr_of, addr_of_mut},
+    ptr::{NonNull, addr_of, addr_of_mut},
 };
 
-use vnet_common::shortcut::Hop;
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use vnet_common::{
+    flow::Flow,
+    shortcut::{Hop, Way},
+};
 
-use super::{atomic::Atomic32, flows::Entry, frame::Frame};
+use super::{
+    atomic::{Atomic32, Atomic64},
+    flows::Entry,
+    frame::Frame,
+};
+
+#[btf_map(name = "hops")]
+static HOPS: Array<Hop, { Hop::MOST as usize }> = Array::new();
 
 /// Says in `skb->cb[1]` that a packet is on a shortcut, to the device whose index is in `cb[2]`. What
 /// the kernel's IPv4 leaves there begins with the length of the packet's options, 40 at most, and what its
@@ -16,60 +27,99 @@ const ON_SHORTCUT: u32 = 0xff53_48ff;
 /// Says in `skb->tc_index` that where the packet leaves is to be noted.
 const ASKS: u16 = 0x5800;
 
-/// Reads one field of a flow's hop.
-macro_rules! get {
-    ($entry:expr, $field:ident) => {
-        // SAFETY: the entry is a live map value of this type (see the module's promise).
-        unsafe { addr_of!((*$entry.0.as_ptr()).hop.$field).read_volatile() }
-    };
-}
-
-/// Writes one field of a flow's hop.
-macro_rules! set {
-    ($entry:expr, $hop:expr, $($field:ident),+) => {
-        // SAFETY: as in `get`; other CPUs may write the same field, the last one wins.
-        unsafe { $(addr_of_mut!((*$entry.0.as_ptr()).hop.$field).write_volatile($hop.$field);)+ }
-    };
-}
+/// Places that are looked at for a hop.
+const TRIES: u32 = 8;
+/// A hop is still the same to who notes it again, when it was noted less than this ago ...
+const KEPT: u32 = 2 * Hop::SECOND;
+/// ... and is given up, when it was not for this long: no flow follows it any more, and nobody is about to
+/// note it again.
+const LEFT: u32 = 4 * Hop::SECOND;
 
 impl Entry {
-    /// The device its packets left by, 0 when none is known or another one is being noted, and when
-    /// that was noted.
+    /// The way that is remembered.
     #[inline(always)]
     #[must_use]
-    pub fn hop_device(&self) -> (u32, u32) {
-        (get!(self, device), get!(self, learnt))
+    pub fn way(&self) -> Way {
+        let [a, b, c, d, e, f, g, h] = self.way_word().load().to_ne_bytes();
+        let [hop, size, learnt, epoch] = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_ne_bytes);
+        Way { hop, size, learnt, epoch }
     }
 
-    /// The device its packets came in by, and the epoch under which that was noted.
+    /// Remembers a way, or forgets it.
     #[inline(always)]
-    #[must_use]
-    pub fn hop_from(&self) -> (u32, u16) {
-        (get!(self, from), get!(self, epoch))
+    pub fn note_way(&self, way: Way) {
+        let Way { hop, size, learnt, epoch } = way;
+        let [[a, b], [c, d], [e, f], [g, h]] = [hop, size, learnt, epoch].map(u16::to_ne_bytes);
+        self.way_word().store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
 
-    /// Bytes of the largest packet that passed, and the traffic class of all.
+    #[inline(always)]
+    fn way_word(&self) -> &Atomic64 {
+        const _: () = assert!(offset_of!(Flow, way) % 8 == 0);
+        // SAFETY: a live map value, and the way is eight bytes on a boundary of eight.
+        unsafe { &*addr_of!((*self.0.as_ptr()).way).cast::<Atomic64>() }
+    }
+}
+
+/// Reads one field.
+macro_rules! get {
+    ($place:expr, $field:ident) => {
+        // SAFETY: array entries live as long as the map; others may write, a field at a time.
+        unsafe { addr_of!((*$place.0.as_ptr()).$field).read_volatile() }
+    };
+}
+
+/// A hop where it is kept.
+#[derive(Clone, Copy)]
+pub struct HopPlace(NonNull<Hop>);
+
+impl HopPlace {
+    /// The one with this number, if it has one.
     #[inline(always)]
     #[must_use]
-    pub fn hop_fits(&self) -> (u16, u8) {
-        (get!(self, size), get!(self, class))
+    pub fn find(number: u16) -> Option<Self> {
+        if number == 0 {
+            return None;
+        }
+        NonNull::new(HOPS.get_ptr_mut(number.into())?).map(Self)
+    }
+
+    /// The device its packets left by; 0 while it is written.
+    #[inline(always)]
+    #[must_use]
+    pub fn device(&self) -> u32 {
+        get!(self, device)
+    }
+
+    /// The device its packets came in by.
+    #[inline(always)]
+    #[must_use]
+    pub fn from(&self) -> u32 {
+        get!(self, from)
+    }
+
+    /// Traffic class of all of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn class(&self) -> u8 {
+        get!(self, class)
     }
 
     /// Bytes of link header where its packets come in, and where they leave.
     #[inline(always)]
     #[must_use]
-    pub fn hop_headers(&self) -> (u8, u8) {
+    pub fn headers(&self) -> (u8, u8) {
         (get!(self, came), get!(self, header))
     }
 
     /// Where the Ethernet header says that its packets go which come in: a word and the half after it.
     #[inline(always)]
     #[must_use]
-    pub fn hop_to(&self) -> (u32, u16) {
+    pub fn to(&self) -> (u32, u16) {
         let hop = self.0.as_ptr();
-        // SAFETY: a live map value; the address is six bytes, on a boundary of four (asserted below).
+        // SAFETY: as in `get`; the address is six bytes, on a boundary of four (asserted below).
         unsafe {
-            let to = addr_of!((*hop).hop.to);
+            let to = addr_of!((*hop).to);
             (to.cast::<u32>().read_volatile(), to.byte_add(4).cast::<u16>().read_volatile())
         }
     }
@@ -78,35 +128,91 @@ impl Entry {
     #[inline(always)]
     #[must_use]
     pub fn leave(&self) -> Leave {
-        // SAFETY: both addresses are 12 bytes in a row, on a boundary of four (asserted below).
-        let macs =
-            unsafe { addr_of!((*self.0.as_ptr()).hop.dmac).cast::<[u32; 3]>().read_volatile() };
         Leave {
-            macs,
+            macs: self.macs(),
             header: get!(self, header),
             mark: get!(self, mark),
             priority: get!(self, priority),
         }
     }
 
-    /// Notes how a packet left. Nobody takes the shortcut while that is written.
     #[inline(always)]
-    pub fn note_hop(&self, hop: &Hop) {
+    fn macs(&self) -> [u32; 3] {
+        // SAFETY: as in `get`; both addresses are 12 bytes in a row, on a boundary of four (asserted
+        // below).
+        unsafe { addr_of!((*self.0.as_ptr()).dmac).cast::<[u32; 3]>().read_volatile() }
+    }
+
+    /// Whether it is this one.
+    #[inline(always)]
+    fn is(&self, hop: &Hop) -> bool {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (hop.dmac, hop.smac);
+        let macs = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_ne_bytes);
+        let [m, n, o, p, q, r] = hop.to;
+        let to = (u32::from_ne_bytes([m, n, o, p]), u16::from_ne_bytes([q, r]));
+        self.device() == hop.device
+            && self.from() == hop.from
+            && (get!(self, mark), get!(self, priority)) == (hop.mark, hop.priority)
+            && self.macs() == macs
+            && self.headers() == (hop.came, hop.header)
+            && self.class() == hop.class
+            && self.to() == to
+    }
+
+    /// Makes it this one.
+    #[inline(always)]
+    fn write(&self, hop: &Hop) {
+        let place = self.0.as_ptr();
         // SAFETY: a live, aligned field that is only ever replaced whole.
-        let device = unsafe { &*addr_of!((*self.0.as_ptr()).hop.device).cast::<Atomic32>() };
+        let device = unsafe { &*addr_of!((*place).device).cast::<Atomic32>() };
         device.publish(0);
-        set!(
-            self, hop, from, mark, priority, learnt, epoch, size, dmac, smac, header, came, class,
-            to
-        );
+        macro_rules! set {
+            ($($field:ident),+) => {
+                // SAFETY: as in `get`.
+                unsafe { $(addr_of_mut!((*place).$field).write_volatile(hop.$field);)+ }
+            };
+        }
+        set!(from, mark, priority, dmac, smac, header, came, class, to);
         device.publish(hop.device);
     }
 
-    /// Notes that a larger packet has passed too.
+    /// Makes it this one if it is already, or if it is nobody's any more; `false` when it is another's.
     #[inline(always)]
-    pub fn note_size(&self, size: u16) {
-        set!(self, Hop { size, ..Hop::default() }, size);
+    fn take(&self, hop: &Hop, now: u32) -> bool {
+        // SAFETY: as in `write`.
+        let noted = unsafe { &*addr_of!((*self.0.as_ptr()).noted).cast::<Atomic32>() };
+        let before = noted.load();
+        let age = now.wrapping_sub(before);
+        if before != 0 && age < KEPT && self.is(hop) {
+            // Where another one notes it at this moment, that will do.
+            let _ = before == now || noted.replace(before, now);
+            return true;
+        }
+        let left = before == 0 || age >= LEFT;
+        if left && noted.replace(before, now) {
+            self.write(hop);
+            return true;
+        }
+        false
     }
+}
+
+/// The number of a hop, noted now; nothing when there is no place for it.
+#[inline(always)]
+#[must_use]
+pub fn number(hop: &Hop, now: u32) -> Option<u16> {
+    let first = hop.place();
+    let mut turn = 0;
+    while turn < TRIES {
+        let number = (first + turn) & (Hop::MOST - 1);
+        turn += 1;
+        // 0 stands for none.
+        let Some(place) = HopPlace::find(number as u16) else { continue };
+        if place.take(hop, now) {
+            return Some(number as u16);
+        }
+    }
+    None
 }
 
 const _: () = assert!(offset_of!(Hop, to) % 4 == 0);

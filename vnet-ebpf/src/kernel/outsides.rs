@@ -76,7 +76,7 @@ impl Place {
     #[inline(always)]
     #[must_use]
     pub fn is_recent(&self, tick: u32) -> bool {
-        Hop::holds(get!(self, checked), tick)
+        tick.wrapping_sub(get!(self, checked)) < Hop::SECOND
     }
 
     /// Takes it upon this CPU to ask the kernel at this tick; `false` when somebody has.
