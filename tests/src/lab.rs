@@ -214,15 +214,15 @@ impl Lab {
     /// Runs vnetctl in the router, on this lab's own instance, and waits for it.
     #[must_use = "an outcome nobody looks at tests nothing: use ok() or fails()"]
     pub fn vnetctl(&self, args: &[&str]) -> Outcome {
-        let mut outcome = vnetctl::run(self.vnetctl_command(args));
-        // Where everything is slow, another story's turn may take longer than a command waits.
-        for _ in 1..patience::FACTOR {
-            if outcome.status.code() != Some(LOCKED) {
-                break;
+        let mut left = patience::FACTOR;
+        loop {
+            let outcome = vnetctl::run(self.vnetctl_command(args));
+            left -= 1;
+            // Where everything is slow, another story's turn may take longer than a command waits.
+            if left == 0 || outcome.status.code() != Some(LOCKED) {
+                return outcome;
             }
-            outcome = vnetctl::run(self.vnetctl_command(args));
         }
-        outcome
     }
 
     /// Starts vnetctl in the router (a watch, an agent); dropping the value kills it.
