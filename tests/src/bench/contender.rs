@@ -66,8 +66,9 @@ impl Contender {
         }
     }
 
-    /// Makes the lab's router one of this kind; with only these ports to hand out, if any are named.
-    pub(super) fn prepare(self, lab: &Lab, ports: Option<&str>) {
+    /// Makes the lab's router one of this kind; with only these ports to hand out, if any are named, and
+    /// with room for so many connections, if it matters.
+    pub(super) fn prepare(self, lab: &Lab, ports: Option<&str>, room: Option<u32>) {
         match self {
             // What is between is made where the scene is.
             Self::Direct | Self::Tc | Self::Xdp => {}
@@ -85,11 +86,28 @@ impl Contender {
                 let xdp = (self == Self::VnetXdp).then_some(["--xdp", "native"]);
                 let slow = (self == Self::Slow).then_some(["--no-shortcut", UPLINK]);
                 let ports = ports.map_or(vec![], |ports| vec!["--ports", ports]);
+                let room = room.map(|room| room.to_string());
+                let room = room.as_deref().map_or(vec![], |room| vec!["--max-flows", room]);
                 let words = ["attach", "--nat", UPLINK, "--inside", INSIDE].into_iter();
                 let words = words.chain(events).chain(slow.into_iter().flatten());
-                let words: Vec<_> = words.chain(xdp.into_iter().flatten()).chain(ports).collect();
+                let words = words.chain(xdp.into_iter().flatten()).chain(ports);
+                let words: Vec<_> = words.chain(room).collect();
                 lab.vnetctl(&words).ok();
             }
+        }
+    }
+}
+
+impl Contender {
+    /// Changes what runs, as far as it can be: vnet loads its programs anew and replaces those that run,
+    /// nftables its rules.
+    pub(super) fn change(self, lab: &Lab) {
+        if self == Self::Nft {
+            let rules = format!("delete table ip bench; {}", masquerade(None));
+            lab.router.must("nft", &[&rules]);
+        } else {
+            let words = ["attach", "--nat", UPLINK, "--inside", INSIDE, "--log-level", "warn"];
+            lab.vnetctl(&words).ok();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! the run with an error; number and time of everything are bounded. What comes out are samples:
 //! medians and ratios are made by who asked.
 
+mod attach;
 mod bulk;
 mod connect;
 mod contender;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
+use vnet_common::policy::Config;
 
 use self::contender::Contender;
 use self::scene::Scene;
@@ -61,7 +63,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "udp,latency,connect,bulk,mapping,verify"
+        default_value = "udp,latency,connect,bulk,mapping,attach,memory,verify"
     )]
     pub works: Vec<work::Kind>,
     /// Take short samples: to see that it works, not how fast it is
@@ -86,7 +88,11 @@ pub fn run(options: &Options) -> Result<Vec<Series>> {
         .with_context(|| format!("cannot read the generator {}", options.generator.display()))?;
     let budget = if options.quick { Budget::QUICK } else { Budget::FULL };
     let works = Work::list(&options.works, &options.flows);
-    let scenes = options.contenders.iter().map(|contender| Scene::new(*contender, &object));
+    let most = options.flows.iter().max().copied().unwrap_or_default();
+    // vnet's default has room for fewer than a million.
+    let room = (most > Config::DEFAULT.max_flows / 2).then_some(most / 4 * 5);
+    let scenes = options.contenders.iter();
+    let scenes = scenes.map(|contender| Scene::new(*contender, &object, room));
     let scenes = scenes.collect::<Result<Vec<_>>>()?;
     let mut series = Vec::new();
     for round in 1..=options.rounds {

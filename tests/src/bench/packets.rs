@@ -61,6 +61,17 @@ pub(super) fn sample(
     Ok(samples(flows, spent, arrived.expected))
 }
 
+/// Uses so many flows, in both directions.
+pub(super) fn warm(scene: &Scene, object: &[u8], flows: u32) -> Result<()> {
+    let plan = Flows { frame: frame(scene), count: flows, first: 0 };
+    let here = (scene.client(), scene.client_port());
+    let mut client = End::load(object, here, scene.server_address(), &plan)?;
+    let there = (scene.server(), scene.server_port());
+    let mut server = End::load(object, there, scene.source(), &plan)?;
+    client.attach("count")?;
+    warm_up(scene, &mut client, &mut server, &plan)
+}
+
 /// The frame of all flows, with source port 0.
 pub(super) fn frame(scene: &Scene) -> Vec<u8> {
     let (from, to) = ((scene.client_address(), 0), (scene.server_address(), PORT));

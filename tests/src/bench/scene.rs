@@ -34,18 +34,23 @@ enum Wiring {
 }
 
 impl Scene {
-    /// Builds it.
-    pub(super) fn new(contender: Contender, object: &[u8]) -> Result<Self> {
-        Self::of(contender, None, object)
+    /// Builds it; with room for so many connections, if it matters.
+    pub(super) fn new(contender: Contender, object: &[u8], room: Option<u32>) -> Result<Self> {
+        Self::of(contender, None, room, object)
     }
 
     /// Builds it with a range of ports that can be filled.
     pub(super) fn narrow(contender: Contender, object: &[u8]) -> Result<Self> {
         let last = FIRST_PORT + mapping::RANGE - 1;
-        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")), object)
+        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")), None, object)
     }
 
-    fn of(contender: Contender, ports: Option<&str>, object: &[u8]) -> Result<Self> {
+    fn of(
+        contender: Contender,
+        ports: Option<&str>,
+        room: Option<u32>,
+        object: &[u8],
+    ) -> Result<Self> {
         let wiring = match contender {
             Contender::Direct => direct(),
             Contender::Kernel
@@ -68,7 +73,7 @@ impl Scene {
         scene.segmentation(false);
         scene.segmentation(true);
         if let Wiring::Routed(lab) = &scene.wiring {
-            contender.prepare(lab, ports);
+            contender.prepare(lab, ports, room);
         }
         let wire = match (contender, &scene.wiring) {
             (Contender::Tc, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Tc, object)?),
@@ -76,6 +81,14 @@ impl Scene {
             _ => None,
         };
         Ok(Self { wire, ..scene })
+    }
+
+    /// The lab, if there is a router in it.
+    pub(super) fn lab(&self) -> Option<&Lab> {
+        match &self.wiring {
+            Wiring::Direct { .. } => None,
+            Wiring::Routed(lab) => Some(lab),
+        }
     }
 
     /// Where requests come from.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::contender::Contender;
 use super::scene::Scene;
 use super::series::Sample;
-use super::{bulk, connect, latency, mapping, packets, verify};
+use super::{attach, bulk, connect, latency, mapping, packets, verify};
 
 /// A kind of work, as one asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +23,10 @@ pub enum Kind {
     Connect,
     /// New mappings while ports are many, few, and none.
     Mapping,
+    /// Beginning, and being changed.
+    Attach,
+    /// Memory of a connection.
+    Memory,
     /// What the verifier walks.
     Verify,
 }
@@ -40,6 +44,10 @@ pub(super) enum Work {
     Connect,
     /// New mappings.
     Mapping,
+    /// Beginning, and being changed.
+    Attach,
+    /// Memory of a connection.
+    Memory,
     /// What the verifier walks.
     Verify,
 }
@@ -83,6 +91,8 @@ impl Work {
             Kind::Latency => vec![Self::Latency],
             Kind::Connect => vec![Self::Connect],
             Kind::Mapping => vec![Self::Mapping],
+            Kind::Attach => vec![Self::Attach],
+            Kind::Memory => vec![Self::Memory],
             Kind::Verify => vec![Self::Verify],
         });
         works.collect()
@@ -90,15 +100,23 @@ impl Work {
 
     /// Whether it tells something about this contender.
     pub(super) fn compares(self, contender: Contender) -> bool {
-        if self == Self::Verify {
-            return contender == Contender::Vnet;
+        match self {
+            Self::Verify | Self::Memory => return contender == Contender::Vnet,
+            Self::Attach => return matches!(contender, Contender::Nft | Contender::Vnet),
+            // So many are more than its table has room for, and that is the whole machine's.
+            Self::Udp { flows } if contender == Contender::Nft => return flows <= tracked(),
+            Self::Udp { .. }
+            | Self::Bulk { .. }
+            | Self::Latency
+            | Self::Connect
+            | Self::Mapping => {}
         }
         match contender {
-            Contender::Direct | Contender::Kernel => self != Self::Mapping,
-            Contender::Tc => self != Self::Mapping,
+            Contender::Direct | Contender::Kernel | Contender::Tc | Contender::Slow => {
+                self != Self::Mapping
+            }
             // What is joined by the devices does not fit into XDP's frames.
             Contender::Xdp | Contender::VnetXdp => matches!(self, Self::Udp { .. }),
-            Contender::Slow => self != Self::Mapping,
             Contender::Nft | Contender::Vnet => true,
             Contender::Events => self == Self::Mapping,
         }
@@ -117,9 +135,17 @@ impl Work {
             Self::Latency => latency::sample(scene, budget.requests),
             Self::Connect => connect::sample(scene, budget.connections),
             Self::Mapping => mapping::sample(scene.contender, generator),
+            Self::Attach => Ok(attach::sample(scene.contender)),
+            Self::Memory => attach::memory(scene.contender, generator),
             Self::Verify => verify::sample(),
         }
     }
+}
+
+/// How many connections the kernel tracks at most; any number where it does not tell.
+fn tracked() -> u32 {
+    let most = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max");
+    most.ok().and_then(|most| most.trim().parse().ok()).unwrap_or(u32::MAX)
 }
 
 impl fmt::Display for Work {
@@ -132,6 +158,8 @@ impl fmt::Display for Work {
             Self::Latency => f.write_str("request and response"),
             Self::Connect => f.write_str("TCP connections"),
             Self::Mapping => f.write_str("new UDP mappings"),
+            Self::Attach => f.write_str("attach and change"),
+            Self::Memory => f.write_str("memory"),
             Self::Verify => f.write_str("verified instructions"),
         }
     }

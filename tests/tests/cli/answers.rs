@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vnet_common::account::Reason;
-use vnet_tests::lab::{self, Lab, OUTSIDE};
+use vnet_tests::lab::{self, Lab, OUTSIDE, UPLINK};
 use vnet_tests::ping::Pinger;
 use vnet_tests::socket::{PATIENCE, receive};
 
@@ -111,6 +111,21 @@ fn mappings_say_who_has_which_port() {
     );
     scene.lab.vnetctl(&["mappings"]).ok().says("10.0.0.2:4000").says("198.51.100.1:4000");
     scene.detach();
+}
+
+#[test]
+fn status_tells_the_memory_of_the_maps() {
+    let scene = Scene::new();
+    let taken = |words: &[&str]| {
+        scene.attach(words);
+        let taken = scene.status()["memory_bytes"].as_u64().expect("a number");
+        scene.lab.vnetctl(&["status"]).ok().says(" MiB of maps");
+        scene.lab.vnetctl(&["detach", UPLINK]).ok();
+        taken
+    };
+    let (few, many) = (taken(&["--max-flows", "1000"]), taken(&["--max-flows", "1000000"]));
+    // Tables begin with their buckets, and take more as connections come.
+    assert!(few > 1 << 20 && many > few + (16 << 20), "{few} and {many}");
 }
 
 #[test]

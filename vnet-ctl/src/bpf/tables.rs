@@ -1,7 +1,9 @@
 //! The tables the datapath writes, read for people: connections, mappings, counters.
 
 use std::collections::HashMap as Seen;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use vnet_common::Ipv4;
@@ -13,7 +15,7 @@ use vnet_common::translate::{Endpoint, Mapping, Owner, owner_index, pool};
 
 use super::error::Error;
 use super::maps::Maps;
-use super::pins::Pins;
+use super::pins::{MAPS, Pins};
 
 /// A connection: its two entries of `flows4`.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,12 @@ impl Hops {
         let hop = self.0.get(&u32::from(number), 0).ok()?;
         (number != 0 && hop.device != 0).then_some(hop)
     }
+}
+
+fn memory(map: &MapData) -> Option<u64> {
+    let fdinfo = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    let text = fs::read_to_string(fdinfo).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
 }
 
 /// The tables of one instance.
@@ -150,6 +158,14 @@ impl Tables {
         let uplinks = maps.uplinks6()?.into_values();
         let outside = uplinks.map(|uplink| (uplink.handle, Ipv6Addr::from(uplink.addr)));
         Ok(Addresses { outside: outside.collect(), places: maps.open("addresses6")? })
+    }
+
+    /// Bytes of kernel memory that its maps take, as the kernel counts them (`memlock` in a map's fdinfo):
+    /// with what is in them since Linux 6.4, before that the most they can take.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let maps = MAPS.iter().filter_map(|name| MapData::from_pin(self.pins.map(name)).ok());
+        maps.filter_map(|map| memory(&map)).sum()
     }
 
     /// How many connections and mappings there are.

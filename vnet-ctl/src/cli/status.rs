@@ -93,8 +93,9 @@ fn hooks(row: &InstanceRow, device: &HookRow) -> String {
 fn told(row: &Settings) -> String {
     let (flows, max) = (grouped(row.flows as u64), grouped(row.max_flows.into()));
     let mappings = grouped(row.mappings as u64);
+    let mebibytes = grouped(row.memory_bytes.div_ceil(1 << 20));
     format!(
-        "  flows     {flows} of {max}, {mappings} mappings\n  \
+        "  flows     {flows} of {max}, {mappings} mappings, {mebibytes} MiB of maps\n  \
            timeouts  udp {} s{}, icmp {} s, tcp {} s established and {} s else, port rest {} s\n  \
            filtering {}\n  \
            each host {}\n  \

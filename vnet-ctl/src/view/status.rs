@@ -117,6 +117,8 @@ pub struct Settings {
     pub flows: usize,
     /// Mappings now.
     pub mappings: usize,
+    /// Kernel memory that the maps take, bytes (before Linux 6.4: the most they can take).
+    pub memory_bytes: u64,
     /// Whether inside hosts are told by ICMP that they were refused.
     pub answer: bool,
     /// Whether mappings that begin and end are told of.
@@ -218,7 +220,8 @@ fn settings(found: &Found, host: &Host, pins: &Pins) -> Option<Settings> {
     };
     let Config { udp, icmp, tcp_established, tcp_transitory, .. } = instance.config;
     let Config { port_rest, max_flows, flags, log_level, .. } = instance.config;
-    let (flows, mappings) = Tables::of(pins.clone()).counts().unwrap_or_default();
+    let tables = Tables::of(pins.clone());
+    let (flows, mappings) = tables.counts().unwrap_or_default();
     Some(Settings {
         ports: instance.ports(),
         low_ports: instance.low_ports(),
@@ -236,6 +239,7 @@ fn settings(found: &Found, host: &Host, pins: &Pins) -> Option<Settings> {
         max_flows,
         flows,
         mappings,
+        memory_bytes: tables.memory(),
         answer: flags & config_flag::ANSWER != 0,
         events: flags & config_flag::EVENTS != 0,
         xdp: Xdp::from_number(instance.config.xdp),

@@ -41,7 +41,11 @@ pub(crate) struct Options {
     )]
     contenders: String,
     /// Works to do
-    #[arg(long, value_name = "LIST", default_value = "udp,latency,connect,bulk,mapping,verify")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "udp,latency,connect,bulk,mapping,attach,memory,verify"
+    )]
     works: String,
     /// Take short samples: to see that it works, not how fast it is
     #[arg(long)]
@@ -64,7 +68,7 @@ impl Options {
             rounds: None,
             flows: "1,1000".to_owned(),
             contenders: "direct,kernel,nft,tc,xdp,slow,vnet,events".to_owned(),
-            works: "udp,latency,connect,bulk,mapping,verify".to_owned(),
+            works: "udp,latency,connect,bulk,mapping,attach,memory,verify".to_owned(),
             quick: true,
             compare: true,
             save_baseline: false,
