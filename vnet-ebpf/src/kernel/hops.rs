@@ -2,7 +2,7 @@
 
 use core::{
     mem::offset_of,
-    ptr::{NonNull, addr_of, addr_of_mut},
+    ptr::{NonNull, addr_of},
 };
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
@@ -27,6 +27,8 @@ const ON_SHORTCUT: u32 = 0xff53_48ff;
 /// Says in `skb->tc_index` that where the packet leaves is to be noted.
 const ASKS: u16 = 0x5800;
 
+/// Words of a hop that say what it is; the first is its device.
+const WORDS: usize = offset_of!(Hop, noted) / 4;
 /// Places that are looked at for a hop.
 const TRIES: u32 = 8;
 /// A hop is still the same to who notes it again, when it was noted less than this ago ...
@@ -146,38 +148,39 @@ impl HopPlace {
     /// Whether it is this one.
     #[inline(always)]
     fn is(&self, hop: &Hop) -> bool {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (hop.dmac, hop.smac);
-        let macs = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_ne_bytes);
-        let [m, n, o, p, q, r] = hop.to;
-        let to = (u32::from_ne_bytes([m, n, o, p]), u16::from_ne_bytes([q, r]));
-        self.device() == hop.device
-            && self.from() == hop.from
-            && (get!(self, mark), get!(self, priority)) == (hop.mark, hop.priority)
-            && self.macs() == macs
-            && self.headers() == (hop.came, hop.header)
-            && self.class() == hop.class
-            && self.to() == to
+        let (own, other) = (self.0.as_ptr().cast::<u32>(), core::ptr::from_ref(hop).cast::<u32>());
+        let mut at = 0;
+        while at < WORDS {
+            // SAFETY: as in `get`; a hop begins with so many words (asserted below), here and there.
+            let (own, other) =
+                unsafe { (own.add(at).read_volatile(), other.add(at).read_volatile()) };
+            if own != other {
+                return false;
+            }
+            at += 1;
+        }
+        true
     }
 
     /// Makes it this one.
     #[inline(always)]
     fn write(&self, hop: &Hop) {
-        let place = self.0.as_ptr();
+        let (own, other) = (self.0.as_ptr().cast::<u32>(), core::ptr::from_ref(hop).cast::<u32>());
         // SAFETY: a live, aligned field that is only ever replaced whole.
-        let device = unsafe { &*addr_of!((*place).device).cast::<Atomic32>() };
+        let device = unsafe { &*addr_of!((*self.0.as_ptr()).device).cast::<Atomic32>() };
         device.publish(0);
-        macro_rules! set {
-            ($($field:ident),+) => {
-                // SAFETY: as in `get`.
-                unsafe { $(addr_of_mut!((*place).$field).write_volatile(hop.$field);)+ }
-            };
+        let mut at = 1;
+        while at < WORDS {
+            // SAFETY: as in `is`.
+            unsafe { own.add(at).write_volatile(other.add(at).read_volatile()) };
+            at += 1;
         }
-        set!(from, mark, priority, dmac, smac, header, came, class, to);
         device.publish(hop.device);
     }
 
     /// Makes it this one if it is already, or if it is nobody's any more; `false` when it is another's.
-    #[inline(always)]
+    /// Not inlined, because of the stack.
+    #[inline(never)]
     fn take(&self, hop: &Hop, now: u32) -> bool {
         // SAFETY: as in `write`.
         let noted = unsafe { &*addr_of!((*self.0.as_ptr()).noted).cast::<Atomic32>() };
@@ -216,6 +219,7 @@ pub fn number(hop: &Hop, now: u32) -> Option<u16> {
 }
 
 const _: () = assert!(offset_of!(Hop, to) % 4 == 0);
+const _: () = assert!(offset_of!(Hop, device) == 0 && offset_of!(Hop, noted) == WORDS * 4);
 const _: () =
     assert!(offset_of!(Hop, dmac) % 4 == 0 && offset_of!(Hop, smac) == offset_of!(Hop, dmac) + 6);
 
