@@ -45,11 +45,20 @@ impl Hop {
     /// A second, in the unit of [`Hop::stamp`].
     pub const SECOND: u32 = 953;
 
-    /// The lower 32 bits of the nanoseconds divided by 2^20 (so in units of 1.05 ms).
+    /// The lower 32 bits of the nanoseconds divided by 2^20 (so in units of 1.05 ms); 1 in the place of 0.
     #[inline(always)]
     #[must_use]
     pub const fn stamp(now: u64) -> u32 {
-        (now >> 20) as u32
+        let stamp = (now >> 20) as u32;
+        if stamp == 0 { 1 } else { stamp }
+    }
+
+    /// How long ago a stamp is. One from a CPU that has read the clock since is not long ago, but now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn age(stamp: u32, now: u32) -> u32 {
+        const AHEAD: u32 = 1 << 20;
+        if stamp.wrapping_sub(now) < AHEAD { 0 } else { now.wrapping_sub(stamp) }
     }
 
     /// Where to look first for one like this.
@@ -101,6 +110,7 @@ impl Way {
     #[inline(always)]
     #[must_use]
     pub const fn holds(learnt: u16, now: u16) -> bool {
-        now.wrapping_sub(learnt) < Self::VALID
+        // One ahead is from a CPU that has read the clock since.
+        now.wrapping_sub(learnt).wrapping_add(1) <= Self::VALID
     }
 }

@@ -99,7 +99,7 @@ pub fn way(
     let way = entry.way();
     let hop = HopPlace::find(way.hop)?;
     let fresh =
-        now.wrapping_sub(entry.last_seen()) < SECOND && Way::holds(way.learnt, Way::stamp(now));
+        now.saturating_sub(entry.last_seen()) < SECOND && Way::holds(way.learnt, Way::stamp(now));
     if !fresh {
         // Or it would seem fresh again when its time has gone round.
         entry.note_way(Way::default());

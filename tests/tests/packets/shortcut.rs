@@ -316,8 +316,15 @@ fn a_hop_that_somebody_follows_is_not_given_away() {
     };
     let first = show(&mut datapath);
     // Others are where it is, and in all places it may be in.
-    let other = |age| Hop { device: 77, noted: Hop::stamp(now()) - age, ..Hop::default() };
-    for (age, taken) in [(0, false), (3 * Hop::SECOND, false), (5 * Hop::SECOND, true)] {
+    let other = |age| {
+        let noted = Hop::stamp(now()).wrapping_sub(age);
+        Hop { device: 77, noted, ..Hop::default() }
+    };
+    // The first is noted by somebody whose clock is ahead.
+    let ahead = 0_u32.wrapping_sub(1000);
+    for (age, taken) in
+        [(ahead, false), (0, false), (3 * Hop::SECOND, false), (5 * Hop::SECOND, true)]
+    {
         for number in first..first + 8 {
             change_hop(&mut datapath, number, |hop| *hop = other(age));
         }

@@ -42,7 +42,7 @@ impl fmt::Display for Without {
             ),
             Self::Driver => f.write_str("its driver does not run XDP programs that redirect"),
             Self::Vlans => f.write_str(
-                "there are VLAN devices on it, and hardware may take tags off before XDP looks",
+                "there are VLAN devices on it, and tags may be beside the frames when XDP looks",
             ),
             Self::Unfinished => f.write_str(
                 "who sends to it is on this machine too, gains from large packets, and leaves checksums unfinished",
@@ -64,13 +64,15 @@ fn mode(wish: &Attach, host: &Host, index: u32, device: &Device) -> Result<u8, W
     if let Some(program) = device.xdp.program.as_ref().filter(|program| others(&program.owner)) {
         return Err(Without::Taken(program.id));
     }
+    if device.xdp.vlans {
+        return Err(Without::Vlans);
+    }
     if wish.xdp == Xdp::Generic {
         return Ok(xdp::GENERIC);
     }
     let driver = device.xdp.driver.ok_or(Without::Untold)?;
     match host.xdp_refused.get(&index) {
         _ if !driver.redirects => Err(Without::Driver),
-        _ if device.xdp.vlans => Err(Without::Vlans),
         _ if wish.xdp == Xdp::Auto && device.xdp.unfinished => Err(Without::Unfinished),
         Some(why) => Err(Without::Refused(why.clone())),
         None => Ok(xdp::NATIVE),
@@ -191,6 +193,7 @@ mod tests {
         let deaf = Driver { redirects: false, sends: false };
         assert_eq!(try_on(&native, |_, d| d.xdp.driver = Some(deaf)), Err(Without::Driver));
         assert_eq!(try_on(&native, |_, d| d.xdp.vlans = true), Err(Without::Vlans));
+        assert_eq!(try_on(&wish("generic"), |_, d| d.xdp.vlans = true), Err(Without::Vlans));
         let refused = |host: &mut Host, _: &mut Device| {
             host.xdp_refused.insert(2, "no".into());
         };

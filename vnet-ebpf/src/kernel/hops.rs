@@ -185,15 +185,18 @@ impl HopPlace {
         // SAFETY: as in `write`.
         let noted = unsafe { &*addr_of!((*self.0.as_ptr()).noted).cast::<Atomic32>() };
         let before = noted.load();
-        let age = now.wrapping_sub(before);
+        let age = Hop::age(before, now);
         if before != 0 && age < KEPT && self.is(hop) {
             // Where another one notes it at this moment, that will do.
-            let _ = before == now || noted.replace(before, now);
+            let _ = age == 0 || noted.replace(before, now);
             return true;
         }
+        // Meanwhile it is nobody's: too old to be joined, not old enough to be taken.
+        let between = Hop::stamp(u64::from(now.wrapping_sub(KEPT)) << 20);
         let left = before == 0 || age >= LEFT;
-        if left && noted.replace(before, now) {
+        if left && noted.replace(before, between) {
             self.write(hop);
+            noted.publish(now);
             return true;
         }
         false
