@@ -163,6 +163,10 @@ reasons! {
         "the same as shortcut_out, by XDP: before the kernel had made a packet of it";
     XdpIn = 56, "xdp_in", Shortcut:
         "the same as shortcut_in, by XDP: before the kernel had made a packet of it";
+    ShortcutRouted = 57, "shortcut_routed", Shortcut:
+        "untranslated, and sent the way that the kernel had chosen for its flow";
+    XdpRouted = 58, "xdp_routed", Shortcut:
+        "the same as shortcut_routed, by XDP: before the kernel had made a packet of it";
 }
 
 const _: () = {

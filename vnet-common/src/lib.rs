@@ -19,6 +19,7 @@ pub mod forward;
 pub mod fragment;
 pub mod host;
 pub mod nat66;
+pub mod path;
 pub mod policy;
 pub mod port;
 pub mod prefix6;
@@ -28,7 +29,7 @@ pub mod translate;
 
 /// Version of every map layout below. It is written to `config` when an instance is made; a
 /// binary that finds another number refuses rather than misread.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];

@@ -18,6 +18,8 @@ pub const AGAIN: i32 = i32::MAX;
 
 /// Not a verdict: somebody has to decide about a packet of IPv6.
 pub const SIX: i32 = i32::MAX - 1;
+/// Not a verdict: the packet goes on ([`NEXT`]), and how it leaves is to be noted.
+pub const LEARN: i32 = i32::MAX - 2;
 
 /// Bit `n` is set when reason number `n` has this verdict.
 const fn with(verdict: Verdict) -> u64 {
@@ -89,6 +91,13 @@ macro_rules! say {
 pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: u32) {
     let hook = u32::from(direction == Direction::Out);
     let (saddr, daddr, ports, what) = words(hook, packet, reason);
+    vnet_log(frame.skb(), saddr, daddr, ports, what);
+}
+
+/// The same of a packet of `paths`, whose addresses may be IPv6's: those are not said.
+#[inline(always)]
+pub fn log_path(frame: &Frame, packet: &Packet, reason: u32) {
+    let (saddr, daddr, ports, what) = words(0, packet, reason);
     vnet_log(frame.skb(), saddr, daddr, ports, what);
 }
 

@@ -17,7 +17,7 @@ use crate::{
         frame::{Frame, Skb, ethertype},
         maps,
     },
-    known, learn, open, options,
+    known, learn, learn_path, open, options,
     packet::{self, Kind, Packet, Part},
     policy,
     quote::{self, End},
@@ -76,7 +76,7 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
     }
     let verdict = answer::or_verdict(frame, code, verdict);
     frame.forget_detour();
-    verdict
+    if direction == Direction::Out { learn_path::or_verdict(code, verdict) } else { verdict }
 }
 
 /// Puts the packet on the desk.

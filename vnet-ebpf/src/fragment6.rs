@@ -193,6 +193,6 @@ fn follow(frame: &mut Frame, desk: &Desk, datagram: &Datagram6) -> Result<(), Re
         entry.count(frame.on_wire(packet.l3, packet.payload, packet.end), clock::now());
     }
     let at = if out { SOURCE } else { DESTINATION };
-    frame.set_address6(packet.l3 + at, &words(&datagram.addr))?;
+    frame.set_bare_words(packet.l3 + at, &words(&datagram.addr))?;
     if out { frame.set_words(six.fragment + ID, &[datagram.id]) } else { Ok(()) }
 }

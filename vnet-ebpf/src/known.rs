@@ -17,7 +17,7 @@ use crate::{
         frame::{ETHERNET, Frame, Skb, ethertype},
         maps,
     },
-    learn,
+    learn, learn_path,
     packet::{self, Bytes as _, Kind, Packet, Part},
 };
 
@@ -36,7 +36,9 @@ pub fn pass(frame: &mut Frame, direction: Direction, last: bool) -> i32 {
         None => return AGAIN,
     };
     account::log(frame, direction, &packet, reason as u32);
-    account::tally(frame, packet.payload, reason as u32)
+    let verdict = account::tally(frame, packet.payload, reason as u32);
+    let routed = matches!(reason, Reason::Inside | Reason::Ipv6) && direction == Direction::Out;
+    if routed { learn_path::or_verdict(reason as u32, verdict) } else { verdict }
 }
 
 #[inline(always)]

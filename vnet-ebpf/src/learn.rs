@@ -23,7 +23,7 @@ use crate::{
         maps,
     },
     packet::{Bytes as _, Packet},
-    shortcut::{facts, turns},
+    shortcut::{Facts, Remembered as _, facts, turns},
 };
 
 /// Notes how a packet of a known flow, translated already, leaves by the uplink. Not inlined: it is
@@ -78,60 +78,92 @@ fn may_learn(packet: &Packet, entry: &Entry, link: &Link) -> bool {
 }
 
 #[inline(always)]
-fn allowed(link: &Link) -> bool {
+pub(crate) fn allowed(link: &Link) -> bool {
     link.flags & (link_flag::NO_SHORTCUT | link_flag::NEEDS_ROUTE) == 0
 }
 
 #[inline(always)]
 fn note(frame: &Frame, packet: &Packet, entry: &Entry) {
     // The epoch first: what is looked at after it is not older.
-    let Some(epoch) = maps::config().map(|config| config.epoch as u16) else { return };
-    let came_by = maps::link(frame.arrived_on()).filter(|link| allowed(link));
-    let (Some(came_by), Some(facts)) = (came_by, facts(frame, packet)) else { return };
+    let Some(epoch) = epoch() else { return };
+    let Some(came_by) = came_by(frame) else { return };
+    let Some(facts) = facts(frame, packet) else { return };
     if forward::stale(entry) {
         return;
     }
-    let (class, way, now) = (facts.class, entry.way(), clock::now());
+    let now = clock::now();
+    let place = entry.way();
+    let way = place.read();
     let size = frame.segment(packet) as u16;
-    let present = HopPlace::find(way.hop).is_some_and(|hop| {
-        (hop.device(), hop.from()) == (frame.device(), frame.arrived_on()) && hop.class() == class
-    });
-    if present && way.epoch == epoch && Way::holds(way.learnt, Way::stamp(now)) {
+    if way.epoch == epoch && Way::holds(way.learnt, Way::stamp(now)) && goes(way, frame, &facts) {
         if size > way.size {
-            entry.note_way(Way { size, ..way });
+            place.note(Way { size, ..way });
         }
         return;
     }
+    let Some(hop) = hop(frame, packet, &facts, came_by, now) else { return };
+    place.note(Way { hop, size, learnt: Way::stamp(now), epoch });
+    if entry.flags() & flag::ACCEPTED == 0 {
+        accept(packet.key.proto, entry);
+    }
+}
+
+/// The present epoch, as ways have it.
+#[inline(always)]
+pub(crate) fn epoch() -> Option<u16> {
+    maps::config().map(|config| config.epoch as u16)
+}
+
+/// The device that the packet has come in by, if packets may be sent on from there.
+#[inline(always)]
+pub(crate) fn came_by(frame: &Frame) -> Option<&'static Link> {
+    maps::link(frame.arrived_on()).filter(|link| allowed(link))
+}
+
+/// Whether the packet goes this way: by the same devices, with the same traffic class.
+#[inline(always)]
+pub(crate) fn goes(way: Way, frame: &Frame, facts: &Facts) -> bool {
+    HopPlace::find(way.hop).is_some_and(|hop| {
+        (hop.device(), hop.from()) == (frame.device(), frame.arrived_on())
+            && hop.class() == facts.class
+    })
+}
+
+/// The number of the hop that the packet leaves by.
+#[inline(always)]
+pub(crate) fn hop(
+    frame: &Frame,
+    packet: &Packet,
+    facts: &Facts,
+    came_by: &Link,
+    now: u64,
+) -> Option<u16> {
     let (mark, priority) = frame.user_marks();
     let mut hop = Hop {
         device: frame.device(),
         from: frame.arrived_on(),
         mark,
         priority,
-        class,
+        class: facts.class,
         came: if came_by.header == 0 { 0 } else { ETHERNET as u8 },
         to: came_by.mac,
         ..Hop::default()
     };
     if packet.l3 != 0 {
-        let Some([a, b, c]) = frame.words::<3>(0) else { return };
+        let [a, b, c] = frame.words::<3>(0)?;
         let ([a, b, c, d], [e, f, g, h], [i, j, k, l]) =
             (a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes());
         hop.header = ETHERNET as u8;
         (hop.dmac, hop.smac) = ([a, b, c, d, e, f], [g, h, i, j, k, l]);
     }
-    let Some(hop) = hops::number(&hop, Hop::stamp(now)) else { return };
-    entry.note_way(Way { hop, size, learnt: Way::stamp(now), epoch });
-    if entry.flags() & flag::ACCEPTED == 0 {
-        accept(packet.key.proto, entry);
-    }
+    hops::number(&hop, Hop::stamp(now))
 }
 
 /// Once both directions have passed, both may take the shortcut.
 #[inline(always)]
 fn accept(proto: u8, entry: &Entry) {
     let Some(twin) = Entry::find(&entry.twin(proto)) else { return };
-    if twin.way().hop != 0 {
+    if twin.way().read().hop != 0 {
         entry.set_accepted();
         twin.set_accepted();
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vnet_common::flow::Direction;
 use vnet_ebpf::{
-    account::{AGAIN, NEXT, SIX},
+    account::{AGAIN, LEARN, NEXT, SIX},
     call,
     decide::{vnet_decide_in, vnet_decide_out},
     expire,
@@ -18,7 +18,11 @@ use vnet_ebpf::{
         early::EarlyFrame,
         frame::{Frame, Skb},
     },
-    known, order, shortcut,
+    known,
+    learn_path::vnet_learn_path,
+    order,
+    path::vnet_take_path,
+    shortcut,
     six::{vnet_six_in, vnet_six_out},
     xdp,
 };
@@ -28,7 +32,10 @@ use vnet_ebpf::{
 pub fn vnet_in(context: TcContext) -> i32 {
     let mut frame = Frame::new(context.skb.skb);
     frame.arrives();
-    let verdict = shortcut::take(&mut frame);
+    let mut verdict = shortcut::take(&mut frame);
+    if verdict == AGAIN {
+        verdict = vnet_take_path(context.skb.skb);
+    }
     if verdict != AGAIN {
         return verdict;
     }
@@ -38,10 +45,16 @@ pub fn vnet_in(context: TcContext) -> i32 {
 /// Packets that a managed device is about to send.
 #[classifier]
 pub fn vnet_out(context: TcContext) -> i32 {
-    if Frame::new(context.skb.skb).leaves() {
+    let skb = context.skb.skb;
+    if Frame::new(skb).leaves() {
         return NEXT;
     }
-    run(context, Direction::Out, vnet_decide_out, vnet_six_out)
+    let verdict = run(context, Direction::Out, vnet_decide_out, vnet_six_out);
+    if verdict != LEARN {
+        return verdict;
+    }
+    vnet_learn_path(skb);
+    NEXT
 }
 
 /// Packets that a managed device has received, before the kernel has made packets of them.

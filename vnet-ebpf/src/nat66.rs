@@ -370,7 +370,7 @@ pub(crate) fn write(
         Kind::Other | Kind::Fragment => 0,
     };
     if !same(old, new) {
-        frame.set_address6(packet.l3 + at, new)?;
+        frame.set_bare_words(packet.l3 + at, new)?;
         if sum != 0 {
             frame.checksum(packet.l4 + sum, difference(old, new), field, true)?;
         }

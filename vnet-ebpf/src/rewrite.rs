@@ -27,6 +27,21 @@ pub trait Patch: Bytes {
     /// Overwrites half a word, given as it shall lie in memory. No checksum follows by itself.
     fn set_half(&mut self, offset: u32, half: u16) -> Result<(), Reason>;
 
+    /// Overwrites words of a header that has no checksum to make up for it (IPv6's): the sum that a device
+    /// may have made of the whole packet follows.
+    fn set_bare_words<const N: usize>(
+        &mut self,
+        offset: u32,
+        words: &[u32; N],
+    ) -> Result<(), Reason> {
+        self.set_words(offset, words)
+    }
+
+    /// The same for half a word.
+    fn set_bare_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
+        self.set_half(offset, half)
+    }
+
     /// Changes the transport checksum at `offset`. `pseudo`: the change is in the pseudo-header,
     /// which counts even while the sender's hardware has yet to finish the sum.
     fn checksum(
@@ -73,6 +88,12 @@ pub fn apply(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result
 pub fn forward(frame: &mut impl Patch, packet: &Packet, target: &Target) -> Result<(), Reason> {
     let change = header(frame, packet.l3, target.saddr, target.daddr, 1 << 24)?;
     transport(frame, packet, target, change)
+}
+
+/// Takes one from the TTL of a packet that keeps its tuple.
+#[inline(always)]
+pub fn age(frame: &mut impl Patch, packet: &Packet) -> Result<(), Reason> {
+    header(frame, packet.l3, packet.key.saddr, packet.key.daddr, 1 << 24).map(|_| ())
 }
 
 /// Ports and checksum, given what the addresses have changed by.

@@ -20,7 +20,7 @@ use crate::{
         desk::desk,
         flows::Entry,
         frame::{ETHERNET, Frame, ethertype},
-        hops::{HopPlace, Leave},
+        hops::{HopPlace, Leave, WayPlace},
         in_place::InPlace,
         maps,
     },
@@ -32,7 +32,16 @@ use crate::{
 const SECOND: u64 = 1_000_000_000;
 
 /// The bits of the type of service that routing looks at.
-const CLASS: u8 = 0xfc;
+pub(crate) const CLASS: u8 = 0xfc;
+
+/// An entry that remembers a way.
+pub trait Remembered {
+    /// Where it has it.
+    fn way(&self) -> WayPlace;
+
+    /// When its direction last saw a packet.
+    fn last_seen(&self) -> u64;
+}
 
 /// A packet where it comes in: what the shortcut looks at besides its bytes.
 pub trait Arrival: Bytes {
@@ -96,17 +105,36 @@ pub fn way(
 ) -> Option<(Entry, HopPlace)> {
     packet::parse(frame, packet, l3, frame.length()).ok()?;
     let entry = Entry::find(&packet.key)?;
-    let way = entry.way();
+    let (size, hop) = fresh(frame, &entry, now)?;
+    let facts = facts(frame, packet)?;
+    let accepted = u32::from(!entry.flags() & flag::ACCEPTED);
+    let odds = unlike(frame, packet, &facts, &hop, size) | turns(packet, &entry) | accepted;
+    (odds == 0).then_some((entry, hop))
+}
+
+/// The way that an entry remembers, while it may be repeated: the largest packet's size, and the hop.
+#[inline(always)]
+pub(crate) fn fresh(
+    frame: &impl Arrival,
+    entry: &impl Remembered,
+    now: u64,
+) -> Option<(u16, HopPlace)> {
+    let place = entry.way();
+    let way = place.read();
     let hop = HopPlace::find(way.hop)?;
-    let fresh =
-        now.saturating_sub(entry.last_seen()) < SECOND && Way::holds(way.learnt, Way::stamp(now));
-    if !fresh {
+    if !holds(way, entry.last_seen(), now) {
         // Or it would seem fresh again when its time has gone round.
-        entry.note_way(Way::default());
+        place.note(Way::default());
         return None;
     }
     let odds = hop.from() ^ frame.device() | u32::from(way.epoch ^ maps::config()?.epoch as u16);
-    (odds | unlike(frame, packet, &entry, &hop, way.size) == 0).then_some((entry, hop))
+    (odds == 0).then_some((way.size, hop))
+}
+
+/// Whether a way holds, of an entry that last saw a packet then.
+#[inline(always)]
+pub(crate) fn holds(way: Way, last_seen: u64, now: u64) -> bool {
+    now.saturating_sub(last_seen) < SECOND && Way::holds(way.learnt, Way::stamp(now))
 }
 
 /// States of conversations that go on, as bits; where one end has said all, the other has not.
@@ -123,9 +151,14 @@ const SHORTEST: u32 = 60;
 /// sound, for this host, without options, of their traffic class, with no more bytes than they had and a
 /// TTL that lasts. (One sum of differences, because the verifier follows each branch.)
 #[inline(always)]
-fn unlike(frame: &impl Arrival, packet: &Packet, entry: &Entry, hop: &HopPlace, size: u16) -> u32 {
+pub(crate) fn unlike(
+    frame: &impl Arrival,
+    packet: &Packet,
+    facts: &Facts,
+    hop: &HopPlace,
+    size: u16,
+) -> u32 {
     let (came, header) = hop.headers();
-    let Some(facts) = facts(frame, packet) else { return 1 };
     // What a short frame is filled up with must not become part of a packet without a link header.
     let filled = packet.end != frame.length();
     if filled && (header == 0 || frame.length() > SHORTEST) {
@@ -133,35 +166,44 @@ fn unlike(frame: &impl Arrival, packet: &Packet, entry: &Entry, hop: &HopPlace, 
     }
     let differs = u32::from(facts.class ^ hop.class())
         | facts.damage
-        | (packet.l4 ^ (packet.l3 + IPV4_HEADER))
+        | (packet.l4 ^ (packet.l3 + facts.header))
         | packet.l3 ^ u32::from(came)
-        | frame.stranger(hop)
-        | u32::from(!entry.flags() & flag::ACCEPTED);
+        | frame.stranger(hop);
     let below = u32::from(size).wrapping_sub(frame.segment(packet)) | facts.ttl.wrapping_sub(2);
-    differs | turns(packet, entry) | below >> 31
+    differs | below >> 31
 }
 
 /// 0 when the packet is one of a conversation that goes on.
 #[inline(always)]
 pub(crate) fn turns(packet: &Packet, entry: &Entry) -> u32 {
+    let state = u32::from(entry.state_number()) & 31;
+    begins_or_ends(packet) | (!(TALKING >> state) & 1)
+}
+
+/// 0 when the packet neither begins nor ends a conversation, as far as it can be seen in it.
+#[inline(always)]
+pub(crate) fn begins_or_ends(packet: &Packet) -> u32 {
     // TCP and UDP are the first two kinds; TCP without an acknowledgement is not sound.
     let kind = packet.kind as u32;
     let ack = u32::from(flags::ACK) * (kind ^ 1);
     let turns = (u32::from(packet.segment.flags) ^ ack) & u32::from(TURNS | flags::ACK);
-    let state = u32::from(entry.state_number()) & 31;
-    kind >> 1 | packet.part as u32 | turns | (!(TALKING >> state) & 1)
+    kind >> 1 | packet.part as u32 | turns
 }
 
 const _: () = assert!(Kind::Tcp as u8 == 0 && Kind::Udp as u8 == 1 && Part::Whole as u8 == 0);
 
 /// What routing looks at besides addresses.
 pub(crate) struct Facts {
+    /// Bytes of an IP header without options.
+    pub(crate) header: u32,
     /// Traffic class.
     pub(crate) class: u8,
-    /// TTL.
-    ttl: u32,
+    /// TTL, or hop limit.
+    pub(crate) ttl: u32,
+    /// Flow label, of IPv6.
+    pub(crate) label: u32,
     /// 0 when the header adds up (RFC 1812 section 5.2.2), where it has no options.
-    damage: u32,
+    pub(crate) damage: u32,
 }
 
 #[inline(always)]
@@ -170,7 +212,13 @@ pub(crate) fn facts(frame: &impl Bytes, packet: &Packet) -> Option<Facts> {
     let [_, service, ..] = words[0].to_ne_bytes();
     let [ttl, ..] = words[2].to_ne_bytes();
     let sum = words.iter().fold(0, |sum, word| sum + u64::from(*word));
-    Some(Facts { class: service & CLASS, ttl: ttl.into(), damage: checksum::of(sum).into() })
+    Some(Facts {
+        header: IPV4_HEADER,
+        class: service & CLASS,
+        ttl: ttl.into(),
+        label: 0,
+        damage: checksum::of(sum).into(),
+    })
 }
 
 /// Whether the flow's outside address is the uplink's: the kernel is asked once a tick.
@@ -204,6 +252,17 @@ fn pass(frame: &mut Frame, packet: &Packet, entry: Entry, leave: &Leave, now: u6
 fn rewrite(frame: &mut Frame, packet: &Packet, entry: &Entry, leave: &Leave) -> Result<(), Reason> {
     let mut frame = InPlace(frame);
     rewrite::forward(&mut frame, packet, &entry.target())?;
+    link(&mut frame, packet, leave, ethertype::IPV4)
+}
+
+/// Gives the packet the link header that it leaves with.
+#[inline(always)]
+pub(crate) fn link(
+    frame: &mut InPlace<'_>,
+    packet: &Packet,
+    leave: &Leave,
+    ethertype: u16,
+) -> Result<(), Reason> {
     if leave.header == 0 {
         return Ok(());
     }
@@ -211,7 +270,7 @@ fn rewrite(frame: &mut Frame, packet: &Packet, entry: &Entry, leave: &Leave) -> 
         if !frame.0.add_header() {
             return Err(Reason::Rewrite);
         }
-        frame.set_half(ETHERNET - 2, ethertype::IPV4.to_be())?;
+        frame.set_half(ETHERNET - 2, ethertype.to_be())?;
     }
     frame.set_words(0, &leave.macs)
 }

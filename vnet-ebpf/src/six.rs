@@ -10,7 +10,7 @@ use crate::{
         frame::{Frame, Skb},
         maps,
     },
-    known, nat66,
+    known, learn_path, nat66,
     npt::{vnet_npt_hairpin, vnet_npt_in, vnet_npt_out},
     packet6::{self, EXTENSIONS, Kind6, Packet6},
     sort, sort6,
@@ -80,7 +80,7 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
         return sort::redirect(frame);
     }
     frame.forget_detour();
-    verdict
+    if direction == Direction::Out { learn_path::or_verdict(code, verdict) } else { verdict }
 }
 
 /// Puts the packet on the desk: [`READ`], or its end.

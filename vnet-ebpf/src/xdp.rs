@@ -5,18 +5,20 @@
 //! XDP; but the field shows it: it then holds the sum of the pseudo-header. Such a packet passes, as
 //! does all that the shortcut does not take; nothing is learnt here.
 
-use vnet_common::{account::Reason, flow::Direction, flow::proto};
+use vnet_common::{account::Reason, flow::Direction, flow::proto, path::written};
 
 use crate::{
     account, address, checksum, flow,
     kernel::{
         clock,
         early::{DROP, EarlyFrame, PASS},
-        flows::Entry,
         frame::{ETHERNET, ethertype},
+        hops::{HopPlace, Leave},
         maps,
     },
     packet::{Bytes, Packet},
+    packet6::{IPV6_HEADER, SOURCE},
+    path,
     rewrite::{self, Patch as _},
     shortcut::{self, Arrival as _},
 };
@@ -29,43 +31,81 @@ const TUNNELS: [u16; 3] = [4789, 6081, 8472];
 #[inline(always)]
 #[must_use]
 pub fn take(frame: &mut EarlyFrame) -> u32 {
+    match frame.half(ETHERNET - 2).map(u16::from_be) {
+        Some(ethertype::IPV4) => match take_flow(frame) {
+            PASS => take_path(frame, false),
+            verdict => verdict,
+        },
+        Some(ethertype::IPV6) => take_path(frame, true),
+        _ => PASS,
+    }
+}
+
+/// The same for a packet of a flow in `flows4`.
+#[inline(always)]
+fn take_flow(frame: &mut EarlyFrame) -> u32 {
     let mut packet = Packet::UNKNOWN;
     let now = clock::now();
-    if frame.half(ETHERNET - 2) != Some(ethertype::IPV4.to_be()) {
-        return PASS;
-    }
     let Some((entry, hop)) = shortcut::way(frame, &mut packet, ETHERNET, now) else { return PASS };
     let direction = entry.direction();
     let present = direction == Direction::In || address::was_current(&entry, clock::tick_of(now));
     if !present || !is_finished(frame, &packet) {
         return PASS;
     }
-    let (device, leave) = (hop.device(), hop.leave());
-    if u32::from(leave.header) != ETHERNET {
-        return PASS;
-    }
-    let Some(verdict) = frame.redirect(device) else { return PASS };
-    let wire = frame.on_wire(0, frame.length());
-    flow::count_at(&packet, entry, direction, frame.on_wire(packet.l3, packet.end), now);
-    let reason = match rewrite(frame, &packet, &entry, &leave.macs) {
-        Ok(()) if direction == Direction::Out => Reason::XdpOut,
-        Ok(()) => Reason::XdpIn,
-        Err(reason) => reason,
+    let leave = hop.leave();
+    let Some(verdict) = exit(frame, &hop, &leave) else { return PASS };
+    let wire = frame.on_wire(packet.l3, packet.end);
+    flow::count_at(&packet, entry, direction, wire, now);
+    let written = rewrite::forward(frame, &packet, &entry.target());
+    let reason = match direction {
+        Direction::Out => Reason::XdpOut,
+        Direction::In => Reason::XdpIn,
     };
-    account::log_early(frame, &packet, reason as u32);
-    maps::count(reason as u32, wire);
-    if reason == Reason::Rewrite { DROP } else { verdict }
+    send(frame, &packet, &leave, written.map(|()| reason), verdict)
 }
 
+/// The same for a packet of a conversation in `paths`.
 #[inline(always)]
-fn rewrite(
+fn take_path(frame: &mut EarlyFrame, six: bool) -> u32 {
+    let mut packet = Packet::UNKNOWN;
+    let Some(found) = path::find(frame, &mut packet, (ETHERNET, six)) else { return PASS };
+    if !is_finished(frame, &packet) {
+        return PASS;
+    }
+    let leave = found.hop.leave();
+    let Some(verdict) = exit(frame, &found.hop, &leave) else { return PASS };
+    path::count(&packet, &found, frame.on_wire(packet.l3, packet.end), clock::now());
+    let written = path::rewrite(frame, &packet, &found.path);
+    let reason = match found.path.written() {
+        written::SOURCE => Reason::XdpOut,
+        written::DESTINATION => Reason::XdpIn,
+        _ => Reason::XdpRouted,
+    };
+    send(frame, &packet, &leave, written.map(|()| reason), verdict)
+}
+
+/// What the program returns to send the packet to its hop; nothing when XDP cannot.
+#[inline(always)]
+fn exit(frame: &EarlyFrame, hop: &HopPlace, leave: &Leave) -> Option<u32> {
+    let device = hop.device();
+    (u32::from(leave.header) == ETHERNET).then(|| frame.redirect(device))?
+}
+
+/// Writes the link header, and says and counts the end.
+#[inline(always)]
+fn send(
     frame: &mut EarlyFrame,
     packet: &Packet,
-    entry: &Entry,
-    macs: &[u32; 3],
-) -> Result<(), Reason> {
-    rewrite::forward(frame, packet, &entry.target())?;
-    frame.set_words(0, macs)
+    leave: &Leave,
+    written: Result<Reason, Reason>,
+    verdict: u32,
+) -> u32 {
+    let wire = frame.on_wire(0, frame.length());
+    let sent = written.and_then(|reason| frame.set_words(0, &leave.macs).map(|()| reason));
+    let reason = sent.unwrap_or_else(|reason| reason);
+    account::log_early(frame, packet, reason as u32);
+    maps::count(reason as u32, wire);
+    if reason == Reason::Rewrite { DROP } else { verdict }
 }
 
 /// Whether the checksum of a TCP or UDP packet is one, as far as it can be seen.
@@ -79,8 +119,13 @@ pub fn is_finished(bytes: &impl Bytes, packet: &Packet) -> bool {
     if udp && (field == 0 || TUNNELS.contains(&key.dport)) {
         return false;
     }
-    let words = [u32::from_ne_bytes(key.saddr), u32::from_ne_bytes(key.daddr)];
     let halves = [u16::from(key.proto).to_be(), ((packet.end - packet.l4) as u16).to_be()];
-    let sum = words.into_iter().map(u64::from).chain(halves.into_iter().map(u64::from)).sum();
+    let mut sum = u64::from(halves[0]) + u64::from(halves[1]);
+    if packet.l4 == packet.l3 + IPV6_HEADER {
+        let Some(words) = bytes.words::<8>(packet.l3 + SOURCE) else { return false };
+        sum += words.into_iter().map(u64::from).sum::<u64>();
+    } else {
+        sum += u64::from(u32::from_ne_bytes(key.saddr)) + u64::from(u32::from_ne_bytes(key.daddr));
+    }
     !checksum::is_begun(field, sum)
 }

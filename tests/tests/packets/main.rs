@@ -25,6 +25,7 @@ mod malformed;
 mod nat66;
 mod nat66_fragment;
 mod npt;
+mod path;
 mod pool;
 mod reasons;
 mod room;

@@ -16,11 +16,12 @@ use crate::address::readdress;
 use crate::forward::forward;
 use crate::nat66;
 use crate::npt::{self, HOST, HOST_OUT, NOWHERE, OTHER_OUT, REMOTE, translating};
+use crate::path;
 use crate::scene::{CLIENT, HOP, OTHER, SECOND, SERVER, answered, datagram, endpoint, outside};
 use crate::shortcut;
 
 /// What a single frame cannot bring about here, and why.
-const NOT_BY_TEST_RUN: [(Reason, &str); 8] = [
+const NOT_BY_TEST_RUN: [(Reason, &str); 9] = [
     (Reason::HairpinOut, "the mark of the way in cannot be given to the kernel: `wire` does it"),
     (Reason::HairpinLost, "the same, and the mapping would have to end between two devices"),
     (Reason::IcmpSent, "it comes with the end of the packet it is about: `answer` has some"),
@@ -28,6 +29,7 @@ const NOT_BY_TEST_RUN: [(Reason, &str); 8] = [
     (Reason::Evicted, "it comes with the end of the packet it is done for: `room` has some"),
     (Reason::XdpOut, "it is an end of the XDP program: `xdp` has it"),
     (Reason::XdpIn, "the same"),
+    (Reason::XdpRouted, "the same: `path` has it"),
     (Reason::Rewrite, "the kernel refuses to change a packet only when it has no memory left"),
 ];
 
@@ -183,13 +185,19 @@ fn passing(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::ShortcutIn
         | Reason::Sorted
         | Reason::XdpOut
-        | Reason::XdpIn => None,
+        | Reason::XdpIn
+        | Reason::ShortcutRouted
+        | Reason::XdpRouted => None,
     }
 }
 
 fn short(datapath: &mut Datapath, end: Reason) -> Option<Try> {
-    if matches!(end, Reason::XdpOut | Reason::XdpIn) {
+    if matches!(end, Reason::XdpOut | Reason::XdpIn | Reason::XdpRouted) {
         return None;
+    }
+    if end == Reason::ShortcutRouted {
+        let (context, frame) = path::routed(datapath);
+        return Some(Try { hook: Hook::In, context, frame, held: None });
     }
     let left = shortcut::both_ways(datapath, &datagram());
     let (context, packet, port) = if end == Reason::ShortcutOut {
@@ -340,7 +348,9 @@ fn refused(datapath: &mut Datapath, end: Reason) -> Option<Try> {
         | Reason::ShortcutIn
         | Reason::Sorted
         | Reason::XdpOut
-        | Reason::XdpIn => None,
+        | Reason::XdpIn
+        | Reason::ShortcutRouted
+        | Reason::XdpRouted => None,
     }
 }
 

@@ -25,6 +25,10 @@ use crate::state::Programs;
 const SPARE_TICKETS: u32 = 1024;
 /// Most connections without an answer that are known in the order of their age.
 const EMBRYONIC_MAX: u32 = 65_536;
+/// Of so many connections, one is remembered for which there is no need to: a routed one, for its shortcut.
+const PATHS_SHARE: u32 = 4;
+/// At least so many.
+const MIN_PATHS: u32 = 1024;
 /// The program that arms the expiry timer.
 const CLOCK: &str = "vnet_clock";
 /// The program that carries out orders about ports.
@@ -76,6 +80,7 @@ impl Loaded {
             .map_max_entries("flows4", flows.saturating_mul(2))
             .map_max_entries("mappings", flows)
             .map_max_entries("peers", flows)
+            .map_max_entries("paths", (flows / PATHS_SHARE).max(MIN_PATHS))
             .map_max_entries("outsides", sizes.addresses)
             .map_max_entries("pools", sizes.addresses * pool::PER_ADDRESS)
             .map_max_entries("owners", (sizes.addresses * pool::PER_ADDRESS) << 16)

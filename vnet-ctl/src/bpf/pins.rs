@@ -14,7 +14,7 @@ pub const ROOT: &str = "/sys/fs/bpf";
 pub const HOME: &str = "/sys/fs/bpf/vnet";
 
 /// Every map of the object that is shared and pinned.
-pub(super) const MAPS: [&str; 40] = [
+pub(super) const MAPS: [&str; 41] = [
     "config",
     "links",
     "outsides",
@@ -54,6 +54,7 @@ pub(super) const MAPS: [&str; 40] = [
     "events",
     "exits",
     "hops",
+    "paths",
     "AYA_LOGS",
 ];
 

@@ -12,6 +12,7 @@ use vnet_common::flow::FlowKey;
 use super::sum::Sum;
 use crate::{
     answer::Answer,
+    learn_path::Trail,
     opening::Opening,
     packet::Packet,
     packet6::{Packet6, Words},
@@ -27,6 +28,8 @@ pub struct Desk {
     pub six: Packet6,
     /// The packet that an ICMPv6 error quotes.
     pub quoted: Packet6,
+    /// What is found out about a packet that leaves.
+    pub trail: Trail,
     /// The uplink's own IPv6 address.
     pub own6: Words,
     /// The IPv6 address that is written.

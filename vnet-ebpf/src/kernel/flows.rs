@@ -237,6 +237,13 @@ impl Entry {
         get!(self, last_seen)
     }
 
+    /// When the connection was made, as [`Flow::first_seen`] has it.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_seen(&self) -> u32 {
+        get!(self, first_seen)
+    }
+
     /// Number of the outside address the connection is on.
     #[inline(always)]
     #[must_use]

@@ -252,14 +252,6 @@ impl Frame {
         // SAFETY: the helper reads as many bytes as the value has, and checks the offset.
         done(unsafe { bpf_skb_store_bytes(self.skb().cast(), offset, from, size, flags.into()) })
     }
-
-    /// Overwrites an address of an IPv6 header, given as it shall lie in memory. That header has no
-    /// checksum which would make up for it, so the sum that a device may have made of the whole
-    /// packet follows here; the change of the transport checksum is the other half.
-    #[inline(always)]
-    pub fn set_address6(&mut self, offset: u32, addr: &[u32; 4]) -> Result<(), Reason> {
-        self.store(offset, addr, BPF_F_RECOMPUTE_CSUM)
-    }
 }
 
 impl Bytes for Frame {
@@ -311,6 +303,20 @@ impl Patch for Frame {
     #[inline(always)]
     fn set_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
         self.store(offset, &half, 0)
+    }
+
+    #[inline(always)]
+    fn set_bare_words<const N: usize>(
+        &mut self,
+        offset: u32,
+        words: &[u32; N],
+    ) -> Result<(), Reason> {
+        self.store(offset, words, BPF_F_RECOMPUTE_CSUM)
+    }
+
+    #[inline(always)]
+    fn set_bare_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
+        self.store(offset, &half, BPF_F_RECOMPUTE_CSUM)
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use core::{
     mem::offset_of,
-    ptr::{NonNull, addr_of},
+    ptr::{NonNull, addr_of, addr_of_mut},
 };
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
@@ -16,6 +16,7 @@ use super::{
     flows::Entry,
     frame::Frame,
 };
+use crate::shortcut::Remembered;
 
 #[btf_map(name = "hops")]
 static HOPS: Array<Hop, { Hop::MOST as usize }> = Array::new();
@@ -37,29 +38,46 @@ const KEPT: u32 = 2 * Hop::SECOND;
 /// note it again.
 const LEFT: u32 = 4 * Hop::SECOND;
 
-impl Entry {
+/// A way where it is kept: part of a live map value, on a boundary of eight bytes.
+#[derive(Clone, Copy)]
+pub struct WayPlace(pub(super) NonNull<Way>);
+
+impl WayPlace {
     /// The way that is remembered.
     #[inline(always)]
     #[must_use]
-    pub fn way(&self) -> Way {
-        let [a, b, c, d, e, f, g, h] = self.way_word().load().to_ne_bytes();
+    pub fn read(&self) -> Way {
+        let [a, b, c, d, e, f, g, h] = self.word().load().to_ne_bytes();
         let [hop, size, learnt, epoch] = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_ne_bytes);
         Way { hop, size, learnt, epoch }
     }
 
     /// Remembers a way, or forgets it.
     #[inline(always)]
-    pub fn note_way(&self, way: Way) {
+    pub fn note(&self, way: Way) {
         let Way { hop, size, learnt, epoch } = way;
         let [[a, b], [c, d], [e, f], [g, h]] = [hop, size, learnt, epoch].map(u16::to_ne_bytes);
-        self.way_word().store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        self.word().store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
 
     #[inline(always)]
-    fn way_word(&self) -> &Atomic64 {
+    fn word(&self) -> &Atomic64 {
+        // SAFETY: see the type.
+        unsafe { &*self.0.as_ptr().cast::<Atomic64>() }
+    }
+}
+
+impl Remembered for Entry {
+    #[inline(always)]
+    fn way(&self) -> WayPlace {
         const _: () = assert!(offset_of!(Flow, way) % 8 == 0);
-        // SAFETY: a live map value, and the way is eight bytes on a boundary of eight.
-        unsafe { &*addr_of!((*self.0.as_ptr()).way).cast::<Atomic64>() }
+        // SAFETY: a field of a live map value.
+        WayPlace(unsafe { NonNull::new_unchecked(addr_of_mut!((*self.0.as_ptr()).way)) })
+    }
+
+    #[inline(always)]
+    fn last_seen(&self) -> u64 {
+        Entry::last_seen(self)
     }
 }
 

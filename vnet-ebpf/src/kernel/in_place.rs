@@ -48,6 +48,20 @@ impl Patch for InPlace<'_> {
     }
 
     #[inline(always)]
+    fn set_bare_words<const N: usize>(
+        &mut self,
+        offset: u32,
+        words: &[u32; N],
+    ) -> Result<(), Reason> {
+        self.0.set_bare_words(offset, words)
+    }
+
+    #[inline(always)]
+    fn set_bare_half(&mut self, offset: u32, half: u16) -> Result<(), Reason> {
+        self.0.set_bare_half(offset, half)
+    }
+
+    #[inline(always)]
     fn checksum(
         &mut self,
         offset: u32,

@@ -30,6 +30,7 @@ pub mod hosts;
 pub mod in_place;
 pub mod maps;
 pub mod outsides;
+pub mod paths;
 pub mod ports;
 pub mod reply;
 pub mod socket;

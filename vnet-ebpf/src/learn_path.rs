@@ -1,0 +1,213 @@
+//! Learning what the kernel has decided about routed conversations that `flows4` does not have, for
+//! [`crate::path`]. It happens where packets leave, once it is clear that they may.
+//!
+//! An entry is keyed by the tuple as the packet came in. What leaves may have another: vnet's own
+//! translation is known here, and nobody else's is. So a direction is accepted only once the other leads
+//! back to it, which it does not where somebody else has changed addresses on the way.
+
+use vnet_common::{
+    account::Reason,
+    flow::{Flow, flag},
+    path::{Path, PathKey, written},
+    policy::Link,
+    shortcut::Way,
+};
+
+use crate::{
+    account::LEARN,
+    forward,
+    kernel::{
+        clock,
+        desk::{Desk, desk},
+        flows::Entry,
+        frame::{ETHERNET, Frame, Skb, ethertype},
+        maps,
+        paths::{self, PathEntry},
+    },
+    learn::{allowed, came_by, epoch, goes, hop},
+    packet::{Bytes as _, Packet},
+    packet6,
+    path::{self, MAPPED},
+    shortcut::{self, Facts, Remembered as _},
+};
+
+/// What is found out about a packet that leaves.
+#[repr(C)]
+pub struct Trail {
+    /// Its end, a [`Reason`] as a number.
+    pub end: u32,
+    /// What it is now.
+    pub packet: Packet,
+    /// Its tuple when it came in.
+    pub key: PathKey,
+    /// The other direction's.
+    pub twin: PathKey,
+    /// What is to be remembered.
+    pub path: Path,
+}
+
+/// Notes how a packet leaves for which [`or_verdict`] has asked for it. Always 0.
+#[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vnet_learn_path(skb: Skb) -> u32 {
+    let frame = Frame::new(skb);
+    // The epoch first: what is looked at after it is not older.
+    let Some(epoch) = epoch() else { return 0 };
+    let Some(desk) = desk() else { return 0 };
+    let Some(link) = maps::link(frame.device()).filter(|link| allowed(link)) else { return 0 };
+    let Some(came_by) = came_by(&frame) else { return 0 };
+    let Some(facts) = read(&frame, desk, link) else { return 0 };
+    if came_as(desk).is_none() {
+        return 0;
+    }
+    if shortcut::begins_or_ends(&desk.trail.packet) != 0 {
+        // A new conversation, or the end of one: what was accepted does not hold for what follows.
+        PathEntry::remove(&desk.trail.key);
+        PathEntry::remove(&desk.trail.twin);
+        return 0;
+    }
+    note(&frame, &mut desk.trail, &facts, came_by, epoch);
+    0
+}
+
+/// [`LEARN`], where it is to be noted how a packet of this end leaves, a [`Reason`] as a number; else the
+/// verdict. By then there is stack for it.
+#[inline(always)]
+#[must_use]
+pub fn or_verdict(code: u32, verdict: i32) -> i32 {
+    if ROUTED >> (code & 63) & 1 == 0 {
+        return verdict;
+    }
+    let Some(desk) = desk() else { return verdict };
+    desk.trail.end = code;
+    LEARN
+}
+
+/// Ends of packets that are routed but for `flows4`, as bits.
+const ROUTED: u64 = 1 << Reason::Routed as u32
+    | 1 << Reason::Inside as u32
+    | 1 << Reason::Excluded as u32
+    | 1 << Reason::Ipv6 as u32
+    | 1 << Reason::NptOut as u32
+    | 1 << Reason::NatOut as u32;
+
+/// Reads the packet, if it is one that this host has routed: then its link header is this device's.
+#[inline(always)]
+fn read(frame: &Frame, desk: &mut Desk, link: &Link) -> Option<Facts> {
+    let six = match frame.ethertype() {
+        ethertype::IPV4 => false,
+        ethertype::IPV6 => true,
+        _ => return None,
+    };
+    let l3 = link.header;
+    if (l3 != 0 && l3 != ETHERNET) || frame.has_tag() {
+        return None;
+    }
+    if l3 != 0 {
+        let [_, from, rest] = frame.words::<3>(0)?.map(u32::to_ne_bytes);
+        let mac = [from[2], from[3], rest[0], rest[1], rest[2], rest[3]];
+        if mac != link.mac || frame.half(ETHERNET - 2)? != frame.ethertype().to_be() {
+            return None;
+        }
+    }
+    let trail = &mut desk.trail;
+    (trail.packet, trail.path) = (Packet::UNKNOWN, Path::default());
+    let (key, facts) = path::read(frame, &mut trail.packet, (l3, frame.length()), six)?;
+    trail.key = key;
+    Some(facts)
+}
+
+/// Finds out which tuple the packet came in with: its key then, and what is written into it.
+#[inline(always)]
+fn came_as(desk: &mut Desk) -> Option<()> {
+    let Desk { trail, six, packet, .. } = desk;
+    let Trail { key, twin, path, end, .. } = trail;
+    let code = *end;
+    path.first_seen = Flow::stamp(clock::now());
+    if code == Reason::NatOut as u32 || code == Reason::NptOut as u32 {
+        (path.written, path.addr, path.port) = (written::SOURCE, key.saddr, key.sport);
+        key.saddr = packet6::bytes(&six.saddr);
+        if code == Reason::NatOut as u32 {
+            let flow = Entry::find(&packet.key).filter(is_nat66)?;
+            key.sport = packet.key.sport;
+            (path.flow, path.first_seen) = (packet.key, flow.first_seen());
+        }
+        *twin = key.twin(path);
+        return Some(());
+    }
+    if packet6::words(&key.saddr)[2] == MAPPED
+        && Entry::find(&trail.packet.key.reversed()).is_some()
+    {
+        // `flows4` has it.
+        return None;
+    }
+    *twin = key.reversed();
+    let Some(out) = PathEntry::find(twin).filter(|out| out.written() == written::SOURCE) else {
+        return Some(());
+    };
+    (path.written, path.addr, path.port) = (written::DESTINATION, key.daddr, key.dport);
+    if let Some(flow) = out.flow() {
+        let entry = Entry::find(&flow).filter(is_nat66)?;
+        (path.flow, path.first_seen) = (entry.twin(flow.proto), entry.first_seen());
+    }
+    (key.daddr, key.dport) = (packet6::bytes(&out.addr()), out.port());
+    Some(())
+}
+
+/// Whether a connection is an inside host's, with somebody outside.
+#[inline(always)]
+fn is_nat66(flow: &Entry) -> bool {
+    flow.flags() & (flag::HOST | flag::HAIRPIN) == 0 && !forward::stale(flow)
+}
+
+#[inline(always)]
+fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: u16) {
+    let Trail { packet, key, twin, path, .. } = trail;
+    let (now, size) = (clock::now(), frame.segment(packet) as u16);
+    let wire = frame.on_wire(packet.l3, packet.payload, packet.end);
+    let found = PathEntry::find(key).filter(|entry| entry.leads_to(path));
+    if let Some(entry) = found {
+        let place = entry.way();
+        let way = place.read();
+        let holds = way.epoch == epoch && shortcut::holds(way, entry.last_seen(), now);
+        if path.flow.proto == 0 {
+            entry.count(wire, now);
+        } else {
+            entry.touch(now);
+        }
+        if holds && goes(way, frame, facts) && entry.label() == facts.label {
+            if size > way.size {
+                place.note(Way { size, ..way });
+            }
+            return;
+        }
+    }
+    let Some(hop) = hop(frame, packet, facts, came_by, now) else { return };
+    let way = Way { hop, size, learnt: Way::stamp(now), epoch };
+    if let Some(entry) = found {
+        entry.set_label(facts.label);
+        entry.way().note(way);
+        if entry.accepted() {
+            return;
+        }
+    } else {
+        if path.flow.proto == 0 {
+            (path.packets, path.bytes) = (wire.packets.into(), wire.bytes);
+        }
+        (path.way, path.last_seen, path.label) = (way, now, facts.label);
+        path.check = paths::check(key);
+        PathEntry::put(key, path);
+    }
+    accept(key, twin);
+}
+
+/// Once both directions have passed, and each leads back to the other, both may take the shortcut.
+#[inline(always)]
+fn accept(key: &PathKey, twin: &PathKey) {
+    let (Some(entry), Some(other)) = (PathEntry::find(key), PathEntry::find(twin)) else { return };
+    if other.way().read().hop != 0 && other.twin(twin) == *key {
+        entry.set_accepted();
+        other.set_accepted();
+    }
+}
