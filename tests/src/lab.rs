@@ -11,6 +11,7 @@
 //! namespaces keep them apart.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -268,7 +269,11 @@ impl Lab {
 
     /// The command those two run, for a test that wants to change it first.
     pub fn vnetctl_command(&self, args: &[&str]) -> Command {
-        let program = vnetctl::program();
+        self.command_of(&vnetctl::program(), args)
+    }
+
+    /// The same of another build of vnetctl.
+    pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
         let args: Vec<_> = args.iter().copied().chain(["--instance", &self.instance]).collect();
         self.router.command(&program.to_string_lossy(), &args)
     }

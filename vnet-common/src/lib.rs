@@ -31,6 +31,10 @@ pub mod translate;
 /// binary that finds another number refuses rather than misread.
 pub const LAYOUT_VERSION: u32 = 8;
 
+/// The oldest layout whose instances this one takes over: since then, records of the same size have meant
+/// the same. A record that changes its meaning and not its size ends that.
+pub const CARRIED_LAYOUT: u32 = 7;
+
 /// IPv4 address in wire order.
 pub type Ipv4 = [u8; 4];
 

@@ -70,8 +70,8 @@ pub struct Path {
     pub port: u16,
     /// What is written into its packets: one of [`written`].
     pub written: u8,
-    /// 1 when the kernel has let packets pass in both directions: they may take the shortcut.
-    pub accepted: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
     /// Computed from the key: who finds that it has changed holds what is another's by now.
     pub check: u32,
 }
@@ -85,4 +85,12 @@ pub mod written {
     pub const SOURCE: u8 = 1;
     /// Address and port of the destination.
     pub const DESTINATION: u8 = 2;
+}
+
+/// Bits of [`Path::flags`].
+pub mod flag {
+    /// The kernel has let packets pass in both directions: they may take the shortcut.
+    pub const ACCEPTED: u8 = 1;
+    /// The other direction was there before.
+    pub const ANSWER: u8 = 2;
 }

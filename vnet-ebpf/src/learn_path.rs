@@ -8,7 +8,7 @@
 use vnet_common::{
     account::Reason,
     flow::{Flow, flag},
-    path::{Path, PathKey, written},
+    path::{Path, PathKey, flag::ANSWER, written},
     policy::Link,
     shortcut::Way,
 };
@@ -197,6 +197,9 @@ fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: 
         }
         (path.way, path.last_seen, path.label) = (way, now, facts.label);
         path.check = paths::check(key);
+        if PathEntry::find(twin).is_some() {
+            path.flags = ANSWER;
+        }
         PathEntry::put(key, path);
     }
     accept(key, twin);

@@ -10,6 +10,7 @@ mod demo;
 mod differential;
 mod fuzz;
 mod kernels;
+mod next;
 mod root_user;
 mod setup;
 mod shell;

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{kernels, root_user, setup, shell};
+use crate::{kernels, next, root_user, setup, shell};
 
 /// What to test.
 #[derive(Args, Default)]
@@ -33,11 +33,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// The tests on this machine's own kernel.
 pub(crate) fn here(filter: Option<&str>) -> Result<()> {
     build_vnetctl()?;
+    let next = next::build()?;
     let skipped = shell::target_dir().join("skipped-tests");
     let _ = fs::remove_file(&skipped);
     let mut tests = shell::cargo(["test", "--workspace", "--no-fail-fast"]);
     as_root(&mut tests);
-    tests.args(filter).env("VNET_SKIPPED", &skipped);
+    tests.args(filter).env("VNET_SKIPPED", &skipped).env("VNET_NEXT", &next);
     let ended = shell::run(&mut tests);
     report_skipped(&skipped);
     ended

@@ -16,19 +16,19 @@ use crate::scene::{Scene, server};
 const PACE: Duration = Duration::from_micros(300);
 
 /// What became of a stream.
-struct Tally {
-    sent: u64,
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
     /// Numbers that the server has heard.
     heard: BTreeSet<u64>,
     /// Numbers that have come back.
     back: BTreeSet<u64>,
     /// Whom the server has heard.
-    from: BTreeSet<SocketAddrV4>,
+    pub(crate) from: BTreeSet<SocketAddrV4>,
 }
 
 impl Tally {
     #[track_caller]
-    fn is_whole(&self) {
+    pub(crate) fn is_whole(&self) {
         assert!(self.sent > 200, "{} were sent", self.sent);
         let missing = |heard: &BTreeSet<u64>| -> Vec<u64> {
             (0..self.sent).filter(|number| !heard.contains(number)).collect()
@@ -59,7 +59,7 @@ fn numbers(socket: &UdpSocket, stop: &AtomicBool, mut each: impl FnMut(u64, Sock
 }
 
 /// Numbered packets to the server and back, while something is done to the router.
-fn under_load(client: &UdpSocket, remote: &UdpSocket, work: impl FnOnce()) -> Tally {
+pub(crate) fn under_load(client: &UdpSocket, remote: &UdpSocket, work: impl FnOnce()) -> Tally {
     let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut tally =
         Tally { sent: 0, heard: BTreeSet::new(), back: BTreeSet::new(), from: BTreeSet::new() };

@@ -56,6 +56,12 @@ pub enum Error {
     /// The object has a map too many.
     #[error("the eBPF object has a map '{0}' that this vnetctl does not know: build them together")]
     UnknownMap(String),
+    /// A map of an older layout cannot be taken over.
+    #[error(
+        "map '{0}' was made by an older version of vnet with other records, which cannot be taken over: \
+         detach the instance, then attach again"
+    )]
+    OtherRecords(String),
     /// The expiry timer did not start.
     #[error("the expiry clock does not start: {0}; the kernel needs bpf_timer (Linux 5.15)")]
     Clock(io::Error),
@@ -117,6 +123,7 @@ impl Error {
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Permission
             }
+            Self::OtherRecords(_) => Exit::Version,
             Self::Map { source, .. } if is_other_layout(source) => Exit::Version,
             Self::Program { .. } => Exit::Unsupported,
             Self::File { .. }

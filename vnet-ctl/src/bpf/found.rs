@@ -7,16 +7,16 @@ use std::path::Path;
 use aya::maps::MapInfo;
 use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use vnet_common::LAYOUT_VERSION;
 use vnet_common::policy::{Config, role};
+use vnet_common::{CARRIED_LAYOUT, LAYOUT_VERSION};
 
-use super::calls;
 use super::error::{Error, is_absent, is_other_layout};
 use super::hooks;
 use super::maps::Maps;
 use super::pins::{MAPS, Pins};
+use super::{calls, carry};
 use crate::spec::{self, Call, Hook};
-use crate::state::{Found, Instance, Programs, Running};
+use crate::state::{Found, Instance, Layout, Programs, Running};
 
 /// An instance as its pins show it. Hooks by `clsact` have no pins: they are found by netlink.
 #[derive(Clone, Debug)]
@@ -60,12 +60,18 @@ pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
     }
     let odd = fill(&mut instance, &maps)?;
     let missing = MAPS.iter().any(|map| !exists(&pins.map(map)));
+    let version = instance.config.version;
+    instance.layout = match version {
+        CARRIED_LAYOUT..LAYOUT_VERSION if odd.is_none() => Layout::Older,
+        _ if carry::is_under_way(&pins) => Layout::Mixed,
+        _ => Layout::Own,
+    };
     let instance = Box::new(instance);
-    let found = match (odd, missing, instance.config.version) {
+    let found = match (odd, missing, version) {
         (Some(odd), _, _) => Found::Other(instance, odd),
-        (None, true, _) | (None, false, 0) => Found::HalfMade(instance),
+        (None, _, 0) | (None, true, LAYOUT_VERSION) => Found::HalfMade(instance),
         (None, false, LAYOUT_VERSION) => Found::Whole(instance),
-        (None, false, version) => Found::Other(instance, format!("layout {version}")),
+        (None, _, version) => Found::Other(instance, format!("layout {version}")),
     };
     Ok(Some(Pinned { found, programs }))
 }

@@ -1,6 +1,7 @@
 //! Everything about eBPF: the object, its maps, programs and hooks. The only place that names aya.
 
 mod calls;
+mod carry;
 mod error;
 mod events;
 mod forwards;
@@ -12,6 +13,7 @@ mod log;
 mod maps;
 mod mount;
 mod object;
+mod paths;
 mod peers;
 mod pins;
 mod probe;
@@ -19,6 +21,7 @@ mod tables;
 mod xdp;
 
 pub use calls::{attach_calls, detach_calls, why_no_calls};
+pub use carry::{Carried, carry, forget_former, put_back};
 pub use error::Error;
 pub use events::Events;
 pub use forwards::Orders;
@@ -30,6 +33,7 @@ pub use log::{Line, Log};
 pub use maps::Maps;
 pub use mount::{is_mounted, mount, reach, unmount};
 pub use object::OBJECT;
+pub use paths::{Paths, Route};
 pub use pins::{HOME, Pins, ROOT, instances};
 pub use probe::{Feature, features};
 pub use tables::{Addresses, Connection, Hops, MappingRow, Tables};

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
 use crate::spec::{Instance, any_prefix, number};
+use crate::state::Instance as Found;
 use crate::view::{self, By, Filter, FlowIdentity, FlowRow, Rates};
 
 const EXAMPLES: &str = "\
@@ -21,6 +22,7 @@ Examples:
   vnetctl flows --top 10 --by bytes
   vnetctl flows --watch --top 20 --by packets
   vnetctl flows -d --dport 443
+  vnetctl flows --routed
   vnetctl flows --src 10.0.0.0/24 --proto tcp --state ESTABLISHED";
 
 /// Connections that are translated now, one line each
@@ -54,6 +56,10 @@ pub(super) struct Args {
     /// Only this state, such as ESTABLISHED
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
+    /// Instead, those that no port is translated for (untranslated ones, and IPv6 by prefix), as far as the
+    /// shortcut remembers them
+    #[arg(long)]
+    routed: bool,
     /// Also the way that packets take, and why: the shortcut past the kernel's routing, or not
     #[arg(short, long)]
     details: bool,
@@ -67,13 +73,17 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     if args.watch.watch {
         let mut rates = Rates::default();
         return watch::watch(&args.watch, output, async |since| {
-            snapshot(only.as_ref(), &filter, &mut rates, since, (args.details, output)).await
+            snapshot(only.as_ref(), &filter, &mut rates, since, (args, output)).await
         })
         .await;
     }
-    let rows = view::flows(&view::instances(only.as_ref()).await?, &filter)?;
+    let rows = rows(args, &view::instances(only.as_ref()).await?, &filter)?;
     output.print(&rows, || shown(&rows, args.details))?;
     Ok(Exit::Ok)
+}
+
+fn rows(args: &Args, instances: &[Found], filter: &Filter) -> Result<Vec<FlowRow>, Error> {
+    if args.routed { view::routed(instances, filter) } else { view::flows(instances, filter) }
 }
 
 async fn snapshot(
@@ -81,17 +91,17 @@ async fn snapshot(
     filter: &Filter,
     rates: &mut Rates<FlowIdentity>,
     since: Option<Duration>,
-    (details, output): (bool, &Output),
+    (args, output): (&Args, &Output),
 ) -> Result<Snapshot, Error> {
     let instances = view::instances(only).await?;
-    let mut rows = view::flows(&instances, &Filter { top: None, ..filter.clone() })?;
+    let mut rows = rows(args, &instances, &Filter { top: None, ..filter.clone() })?;
     let title = format!("vnet: {} flows", grouped(rows.len() as u64));
     let bytes = rows.iter().map(|row| (row.identity(), row.bytes())).collect();
     for (row, rate) in rows.iter_mut().zip(rates.next(since, bytes)) {
         row.bytes_per_s = rate;
     }
     rows.truncate(filter.top.unwrap_or(usize::MAX));
-    Ok(Snapshot { title, text: shown(&rows, details), json: output.line(&rows) })
+    Ok(Snapshot { title, text: shown(&rows, args.details), json: output.line(&rows) })
 }
 
 /// The filter that was typed, or every fault in it.
@@ -201,7 +211,7 @@ pub(super) fn text(rows: &[FlowRow]) -> String {
             row.bytes_per_s.map(grouped).unwrap_or_default(),
             duration(row.age_s),
             duration(row.idle_s),
-            duration(row.left_s),
+            row.left_s.map(duration).unwrap_or_default(),
         ]
     };
     // Without a look before there are no rates, and no column for them.

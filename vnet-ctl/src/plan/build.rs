@@ -7,7 +7,7 @@ use super::remove::{clsact_goes, link_of};
 use super::step::{Grip, Plan, Step};
 use crate::spec::Hook;
 use crate::state::{
-    Host, IP_FORWARD, Instance, LIBERAL, Running, Way, conf_device, hooks as hooks_of,
+    Host, IP_FORWARD, Instance, LIBERAL, Layout, Running, Way, conf_device, hooks as hooks_of,
     takes_shortcuts,
 };
 
@@ -21,6 +21,9 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
         plan.push(Step::MakeDirectory, Step::RemoveDirectory);
         plan.push(Step::MakeMaps(wanted.config), Step::RemoveMaps);
         plan.push_final(Step::FillPools);
+    }
+    if before.layout == Layout::Older {
+        plan.push(Step::CarryMaps(before.config), Step::PutBackMaps);
     }
     if let Some(index) = wanted.sorter.filter(|_| wanted.sorter != before.sorter) {
         plan.push(Step::MakeSorter(index, wanted.config.fragments), Step::RemoveSorter);
@@ -53,6 +56,9 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
         }
     }
     forward::settle(&mut plan, &wanted.forwarding, &before.forwarding);
+    if before.layout != Layout::Own {
+        plan.push_final(Step::ForgetFormerMaps);
+    }
     plan
 }
 
@@ -154,6 +160,7 @@ const fn said(config: &Config) -> (u32, u32, u32) {
 
 fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     let same = before.programs.is_some()
+        && before.layout == Layout::Own
         && (wanted.programs.is_none() || wanted.programs == before.programs)
         && said(&before.config) == said(&wanted.config);
     if !same {

@@ -6,7 +6,7 @@ use vnet_common::policy::{Outside, Sysctl};
 use super::step::{Entry, Plan, Step};
 use crate::spec::{self, sorter_device};
 use crate::state::{
-    self, Device, Filter, Forwarding, Host, IP_FORWARD, Instance, Programs, Running, Way,
+    self, Device, Filter, Forwarding, Host, IP_FORWARD, Instance, Layout, Programs, Running, Way,
     conf_device, without,
 };
 
@@ -45,6 +45,9 @@ impl World {
             Step::RemoveSorter => self.remove_sorter(),
             Step::MakeMaps(_)
             | Step::FillPools
+            | Step::CarryMaps(_)
+            | Step::PutBackMaps
+            | Step::ForgetFormerMaps
             | Step::RemoveMaps
             | Step::HandSysctl(..)
             | Step::PutOutside(..)
@@ -110,6 +113,9 @@ impl World {
                 let left = without(&instance.forwarding.reserved, &[*ports]);
                 instance.forwarding.reserved = left;
             }
+            Step::CarryMaps(_) => instance.layout = Layout::Mixed,
+            Step::PutBackMaps => instance.layout = Layout::Older,
+            Step::ForgetFormerMaps => instance.layout = Layout::Own,
             Step::AttachCalls => instance.calls = Some(Running::Current),
             Step::DetachCalls => instance.calls = None,
             Step::WriteConfig(config) => instance.config = *config,

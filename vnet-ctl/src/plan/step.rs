@@ -21,6 +21,12 @@ pub enum Step {
     MakeMaps(Config),
     /// Give every pool all of its ports.
     FillPools,
+    /// Make the maps of an older layout, which were made for this, those of our own.
+    CarryMaps(Config),
+    /// Put the maps of the older layout back.
+    PutBackMaps,
+    /// Let go of the maps of the older layout.
+    ForgetFormerMaps,
     /// Make the namespace where fragments are put in order, and the cable to it: its index here, and
     /// how many seconds a datagram may take.
     MakeSorter(u32, u32),
@@ -128,6 +134,11 @@ impl fmt::Display for Step {
                 write!(f, "make and pin the maps for {max_flows} flows, {addresses} addresses")
             }
             Self::FillPools => write!(f, "fill the port pools"),
+            Self::CarryMaps(Config { version, .. }) => {
+                write!(f, "take over the maps of layout {version}")
+            }
+            Self::PutBackMaps => write!(f, "put the maps of the older layout back"),
+            Self::ForgetFormerMaps => write!(f, "let go of the maps of the older layout"),
             Self::MakeSorter(index, _) => {
                 write!(
                     f,

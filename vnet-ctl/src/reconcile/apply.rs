@@ -7,7 +7,7 @@ use super::error::Error;
 use super::ports::Hands;
 use super::sorter;
 use super::trap::Trap;
-use crate::bpf::{self, Former, Loaded, Maps, Pins, Sizes, Tables};
+use crate::bpf::{self, Carried, Former, Loaded, Maps, Pins, Sizes, Tables};
 use crate::netlink::Netlink;
 use crate::plan::{Entry, Plan, Planned, Step};
 use crate::proc::sysctl::Sysctls;
@@ -39,6 +39,7 @@ pub(super) struct Executor<'a> {
     pins: Pins,
     sysctls: Sysctls,
     former: Option<Former>,
+    carried: Carried,
     /// What the programs are to the kernel that a step has loaded, and what for.
     loaded: Option<(Sizes, Programs)>,
     ports: Hands,
@@ -54,6 +55,7 @@ impl<'a> Executor<'a> {
             pins: Pins::of(instance),
             sysctls: Sysctls::default(),
             former: None,
+            carried: Carried::default(),
             loaded: None,
             ports: Hands::default(),
             undoing: false,
@@ -116,6 +118,9 @@ impl<'a> Executor<'a> {
                 drop(Loaded::load(silent, Some(&self.pins))?);
             }
             Step::FillPools => maps.fill_pools()?,
+            Step::CarryMaps(config) => self.carried = bpf::carry(&self.pins, config.into())?,
+            Step::PutBackMaps => bpf::put_back(&self.pins, &self.carried)?,
+            Step::ForgetFormerMaps => bpf::forget_former(&self.pins)?,
             Step::MakeSorter(index, seconds) => {
                 let what = (*index, *seconds);
                 sorter::make(self.netlink, &self.host, &self.instance, what).await?;
@@ -262,6 +267,7 @@ const fn makes_many(step: &Step) -> bool {
         Step::MakeMaps(_)
             | Step::LoadPrograms(_)
             | Step::FillPools
+            | Step::CarryMaps(_)
             | Step::SetForwards(_)
             | Step::MakeSorter(..)
             | Step::AttachCalls

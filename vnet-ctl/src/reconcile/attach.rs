@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
 use crate::spec::Attach;
-use crate::state::{self, Found, Host, Instance, Life, Programs};
+use crate::state::{self, Found, Host, Instance, Layout, Life, Programs};
 
 pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     let mut seen = observe(netlink, Scope::Wish(wish)).await?;
@@ -43,12 +43,15 @@ pub(super) fn check(wish: &Attach, seen: &Seen) -> (Option<Instance>, Vec<Fault>
     (wanted, faults)
 }
 
-/// The instance to change in place, if there is a complete and living one.
+/// The instance to change in place, if there is a complete and living one. One of an older layout is taken
+/// over.
 fn living<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
-    match seen.instances.get(&wish.instance) {
-        Some(Found::Whole(instance)) if instance.life(&seen.host) == Life::Here => Some(instance),
-        Some(Found::Whole(_) | Found::HalfMade(_) | Found::Other(..)) | None => None,
-    }
+    let found = match seen.instances.get(&wish.instance)? {
+        Found::Whole(instance) => instance,
+        Found::Other(instance, _) if instance.layout == Layout::Older => instance,
+        Found::HalfMade(_) | Found::Other(..) => return None,
+    };
+    (found.life(&seen.host) == Life::Here).then_some(found)
 }
 
 /// What is there of the instance and cannot be used any more.
@@ -145,8 +148,9 @@ fn image(
     if let Some((_, programs)) = loaded.filter(|(made_for, _)| *made_for == sizes) {
         return Ok(programs);
     }
-    let pins = Pins::of(&wish.instance);
-    Ok(Loaded::load(sizes, Some(&pins))?.load_programs()?)
+    // Maps of an older layout are not for these programs.
+    let pins = (found.layout != Layout::Older).then(|| Pins::of(&wish.instance));
+    Ok(Loaded::load(sizes, pins.as_ref())?.load_programs()?)
 }
 
 /// What would be done, tried on a model where it cannot be tried on the kernel.

@@ -7,7 +7,7 @@ use vnet_common::policy::Link;
 
 use super::host::{Filter, Host, TcxProgram};
 use super::inside::named;
-use super::instance::{Found, Instance, read_name};
+use super::instance::{Found, Instance, Layout, read_name};
 use super::life::Life;
 use super::xdp::xdp_faults;
 use crate::fault::Fault;
@@ -44,6 +44,8 @@ fn own(wish: &Attach, host: &Host, found: &Found, faults: &mut Vec<Fault>) {
     }
     match found {
         Found::HalfMade(_) => return,
+        Found::Other(older, _) if older.layout == Layout::Older && older.is_dead(host) => return,
+        Found::Other(older, _) if older.layout == Layout::Older => {}
         Found::Other(_, version) => {
             let ours = format!("layout {LAYOUT_VERSION}");
             let (instance, found) = (wish.instance.to_string(), version.clone());

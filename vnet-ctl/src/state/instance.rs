@@ -76,6 +76,20 @@ pub struct Instance {
     pub calls: Option<Running>,
     /// Kernel ids of the programs on those hooks.
     pub ids: BTreeSet<u32>,
+    /// Whose layout its maps have.
+    pub layout: Layout,
+}
+
+/// Whose layout the maps of an instance have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// That of this binary.
+    #[default]
+    Own,
+    /// An older one, of which this binary can take over what is there.
+    Older,
+    /// That of this binary, and its programs may still use maps of an older one.
+    Mixed,
 }
 
 impl Instance {
@@ -98,6 +112,7 @@ impl Instance {
             hooks: BTreeMap::new(),
             calls: None,
             ids: BTreeSet::new(),
+            layout: Layout::Own,
         }
     }
 

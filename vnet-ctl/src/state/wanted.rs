@@ -14,7 +14,7 @@ use super::block::{numbers as blocks, too_few_blocks};
 use super::forward::Forwarding;
 use super::host::{Device, Host, IP_FORWARD, LIBERAL, Tc, conf_device};
 use super::inside::{hooked, named, nets};
-use super::instance::{Instance, Programs, Running, write_name};
+use super::instance::{Instance, Layout, Programs, Running, write_name};
 use super::nat66::{numbers, uplinks6};
 use super::outside::outsides;
 use super::prefix6::prefixes6;
@@ -83,6 +83,7 @@ pub fn wanted(
         sorter,
         programs,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
+        layout: Layout::Own,
     })
 }
 

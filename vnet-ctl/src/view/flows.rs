@@ -1,9 +1,11 @@
 //! Connections, a row each: both directions joined.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use vnet_common::flow::{Flow, flag, proto};
+use vnet_common::flow::{Flow, FlowKey, flag, proto};
+use vnet_common::path::{self, Path};
 use vnet_common::policy::Config;
 use vnet_common::tcp::State;
 
@@ -56,10 +58,12 @@ pub struct FlowRow {
     pub age_s: f64,
     /// Seconds since its last packet.
     pub idle_s: f64,
-    /// Idle time after which it ends, seconds.
-    pub timeout_s: u32,
+    /// Idle time after which it ends, seconds. A routed one does not end: it is forgotten for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u32>,
     /// Seconds until it ends if no packet comes.
-    pub left_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_s: Option<f64>,
     /// The way of packets from inside to outside.
     pub way_out: Way,
     /// The way of packets from outside to inside.
@@ -101,18 +105,38 @@ pub fn flows(instances: &[Instance], filter: &Filter) -> Result<Vec<FlowRow>, Er
     for instance in instances {
         let tables = Tables::of(Pins::of(&instance.name));
         let (connections, addresses) = (tables.connections()?, tables.addresses()?);
-        let hops = tables.hops()?;
-        let row = |connection| row(instance, connection, &addresses, &hops, now());
+        let ways = Ways { hops: tables.hops()?, six: tables.paths()?.of_flows() };
+        let row = |connection| row(instance, connection, &addresses, &ways, now());
         rows.extend(connections.iter().map(row));
     }
     Ok(filter.apply(rows))
+}
+
+/// What is remembered of ways.
+struct Ways {
+    hops: Hops,
+    /// Those of IPv6's connections.
+    six: HashMap<FlowKey, Path>,
+}
+
+impl Ways {
+    /// An entry with the way of its direction.
+    fn with_way(&self, key: &FlowKey, flow: &Flow, six: bool) -> Flow {
+        match self.six.get(key).filter(|_| six) {
+            Some(path) if path.flags & path::flag::ACCEPTED != 0 => {
+                Flow { way: path.way, flags: flow.flags | flag::ACCEPTED, ..*flow }
+            }
+            Some(path) => Flow { way: path.way, ..*flow },
+            None => *flow,
+        }
+    }
 }
 
 fn row(
     instance: &Instance,
     connection: &Connection,
     addresses: &Addresses,
-    hops: &Hops,
+    ways: &Ways,
     now: u64,
 ) -> FlowRow {
     let Connection { key, out, back } = connection;
@@ -120,9 +144,10 @@ fn row(
     let timeout = timeout(&instance.config, key.proto, out);
     let idle_s = seconds(now, last);
     let src = addresses.read(key.saddr);
-    let way = |flow: &Flow| {
-        let hop = hops.get(flow.way.hop);
-        Way::of(instance, (key.proto, src.is_ipv6()), flow, hop.as_ref(), now)
+    let way = |key: &FlowKey, flow: &Flow| {
+        let flow = ways.with_way(key, flow, src.is_ipv6());
+        let hop = ways.hops.get(flow.way.hop);
+        Way::of(instance, key.proto, &flow, hop.as_ref(), now)
     };
     FlowRow {
         instance: instance.name.to_string(),
@@ -144,10 +169,10 @@ fn row(
         first_seen: out.made(now),
         age_s: seconds(now, out.made(now)),
         idle_s,
-        timeout_s: timeout,
-        left_s: ((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0,
-        way_out: way(out),
-        way_in: way(back),
+        timeout_s: Some(timeout),
+        left_s: Some(((f64::from(timeout) - idle_s) * 10.0).round().max(0.0) / 10.0),
+        way_out: way(key, out),
+        way_in: way(&out.twin(key.proto), back),
         bytes_per_s: None,
     }
 }

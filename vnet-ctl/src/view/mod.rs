@@ -14,6 +14,7 @@ mod log;
 mod mappings;
 mod problem;
 mod rate;
+mod routed;
 mod said;
 mod shortcut;
 mod status;
@@ -28,6 +29,7 @@ pub use forwards::{ForwardRow, forwards};
 pub use log::{Decision, LogRow, log_row};
 pub use mappings::{MappingRow, mappings};
 pub use rate::Rates;
+pub use routed::routed;
 pub use shortcut::{Remembered, Way, Why};
 pub use status::{
     Health, HookRow, InsideRow, InstanceRow, Outside6Row, OutsideRow, Settings, status,

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vnet_common::policy::{Outside, role};
 
 use super::status::{host_name, runs};
-use crate::state::{self, Found, Host, IP_FORWARD, Instance, LIBERAL, Running};
+use crate::state::{self, Found, Host, IP_FORWARD, Instance, LIBERAL, Layout, Running};
 
 /// What is wrong, and what to do about it.
 pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
@@ -15,6 +15,11 @@ pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
             return vec![
                 "its making or removal was cut short: attach again, or detach it".to_owned(),
             ];
+        }
+        Found::Other(older, version) if older.layout == Layout::Older => {
+            return vec![format!(
+                "it was made by an older version of vnet ({version}): attach again, which takes it over"
+            )];
         }
         Found::Other(_, version) => {
             return vec![format!(

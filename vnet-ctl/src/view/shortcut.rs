@@ -35,7 +35,7 @@ pub enum Why {
     Host,
     /// It is between two inside hosts.
     Hairpin,
-    /// Only TCP and UDP over IPv4 take it.
+    /// Only TCP and UDP take it.
     Protocol,
 }
 
@@ -54,7 +54,7 @@ impl Why {
             Self::KeptOff => "the kernel's way (--no-shortcut)",
             Self::Host => "this host's own",
             Self::Hairpin => "the kernel's way, between two inside hosts",
-            Self::Protocol => "the kernel's way, as only TCP and UDP over IPv4 take the shortcut",
+            Self::Protocol => "the kernel's way, as only TCP and UDP take the shortcut",
         }
     }
 }
@@ -93,37 +93,25 @@ pub struct Way {
 
 impl Way {
     /// That of the direction whose entry this is, with the hop that it remembers, at a time in
-    /// nanoseconds; of a protocol over IPv4, or IPv6.
+    /// nanoseconds.
     #[must_use]
-    pub fn of(
-        instance: &Instance,
-        (protocol, six): (u8, bool),
-        flow: &Flow,
-        hop: Option<&Hop>,
-        now: u64,
-    ) -> Self {
+    pub fn of(instance: &Instance, protocol: u8, flow: &Flow, hop: Option<&Hop>, now: u64) -> Self {
         let age = shortcut::Way::stamp(now).wrapping_sub(flow.way.learnt);
         Self {
-            why: why(instance, (protocol, six), flow, hop, age),
+            why: why(instance, protocol, flow, hop, age),
             age_s: hop.map(|_| seconds(u64::from(age) << 24, 0)),
             hop: hop.map(|hop| remembered(instance, hop, flow.way.size)),
         }
     }
 }
 
-fn why(
-    instance: &Instance,
-    (protocol, six): (u8, bool),
-    flow: &Flow,
-    hop: Option<&Hop>,
-    age: u16,
-) -> Why {
+fn why(instance: &Instance, protocol: u8, flow: &Flow, hop: Option<&Hop>, age: u16) -> Why {
     let off = |index| {
         instance.links.get(&index).is_some_and(|link| link.flags & link_flag::NO_SHORTCUT != 0)
     };
     let has = |bit| flow.flags & bit != 0;
     match State::from_number(flow.state) {
-        _ if six || !matches!(protocol, proto::TCP | proto::UDP) => Why::Protocol,
+        _ if !matches!(protocol, proto::TCP | proto::UDP) => Why::Protocol,
         _ if has(flag::HOST) => Why::Host,
         _ if has(flag::HAIRPIN) => Why::Hairpin,
         _ if off(flow.link) => Why::KeptOff,
@@ -225,7 +213,7 @@ mod tests {
     }
 
     fn at(flow: &Flow, now: u64) -> Way {
-        Way::of(&instance(), (proto::UDP, false), flow, Some(&HOP), now)
+        Way::of(&instance(), proto::UDP, flow, Some(&HOP), now)
     }
 
     #[test]
@@ -243,19 +231,19 @@ mod tests {
         let mut early = instance();
         early.links.get_mut(&2).unwrap().xdp = xdp::NATIVE;
         let said = |instance: &Instance, hop: &Hop| {
-            Way::of(instance, (proto::UDP, false), &flow(), Some(hop), 0).hop.unwrap().redirect
+            Way::of(instance, proto::UDP, &flow(), Some(hop), 0).hop.unwrap().redirect
         };
         assert_eq!(said(&early, &HOP), "device", "XDP cannot send there");
         early.links.get_mut(&3).unwrap().flags = link_flag::EXIT;
         assert_eq!(said(&early, &HOP), "xdp");
         assert_eq!(said(&early, &Hop { header: 0, ..HOP }), "device");
-        let way = Way::of(&early, (proto::UDP, false), &flow(), Some(&HOP), 0);
+        let way = Way::of(&early, proto::UDP, &flow(), Some(&HOP), 0);
         assert!(way.to_string().contains(" by xdp,"));
     }
 
     #[test]
     fn each_reason_has_its_case() {
-        let none = |flow: &Flow| Way::of(&instance(), (proto::UDP, false), flow, None, 0).why;
+        let none = |flow: &Flow| Way::of(&instance(), proto::UDP, flow, None, 0).why;
         assert_eq!(none(&Flow { flags: 0, ..flow() }), Why::Unseen);
         assert_eq!(none(&flow()), Why::Due);
         let one_way = Flow { flags: 0, ..flow() };
@@ -275,11 +263,11 @@ mod tests {
         for (flow, why) in cases {
             assert_eq!(at(&flow, 0).why, why);
         }
-        let icmp = Way::of(&instance(), (proto::ICMP, false), &flow(), Some(&HOP), 0);
+        let icmp = Way::of(&instance(), proto::ICMP, &flow(), Some(&HOP), 0);
         assert_eq!(icmp.why, Why::Protocol);
         let mut kept = instance();
         kept.links.get_mut(&2).unwrap().flags = link_flag::NO_SHORTCUT;
-        let kept = Way::of(&kept, (proto::UDP, false), &flow(), Some(&HOP), 0);
+        let kept = Way::of(&kept, proto::UDP, &flow(), Some(&HOP), 0);
         assert_eq!(kept.why, Why::KeptOff);
     }
 }

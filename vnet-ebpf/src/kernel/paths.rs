@@ -8,7 +8,7 @@ use core::{
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 use vnet_common::{
     flow::FlowKey,
-    path::{Path, PathKey, written},
+    path::{Path, PathKey, flag, written},
 };
 
 use super::{atomic::Atomic64, frame::Wire, hops::WayPlace, maps::SIZED_BY_LOADER};
@@ -122,13 +122,14 @@ impl PathEntry {
     #[inline(always)]
     #[must_use]
     pub fn accepted(&self) -> bool {
-        get!(self, accepted) != 0
+        get!(self, flags) & flag::ACCEPTED != 0
     }
 
     /// Notes that it has.
     #[inline(always)]
     pub fn set_accepted(&self) {
-        set!(self, accepted, 1);
+        let flags = get!(self, flags);
+        set!(self, flags, flags | flag::ACCEPTED);
     }
 
     /// Whether it leads to the same end as this path, for the same connection.
