@@ -32,6 +32,30 @@ struct EthtoolValue {
     data: u32,
 }
 
+/// `struct ethtool_channels` of linux/ethtool.h: the most there can be, then how many there are.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    most: [u32; 4],
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// Gives a device so many queues to receive and to send (ETHTOOL_GCHANNELS, ETHTOOL_SCHANNELS).
+pub(crate) fn set_queues(device: &str, queues: u32) -> io::Result<()> {
+    let mut channels = Channels { command: 0x3c, ..Channels::default() };
+    let mut request = request_for(device);
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(&mut channels).cast();
+    // `channels` is alive for both calls, and is what they read and write.
+    ioctl(SIOCETHTOOL, &mut request)?;
+    (channels.command, channels.rx, channels.tx) = (0x3d, queues, queues);
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(&mut channels).cast();
+    ioctl(SIOCETHTOOL, &mut request)
+}
+
 /// Switches one offload of a device.
 pub(crate) fn set_offload(device: &str, offload: Offload, on: bool) -> io::Result<()> {
     let mut value = EthtoolValue { command: offload as u32, data: u32::from(on) };

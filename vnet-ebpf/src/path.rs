@@ -238,10 +238,9 @@ fn write(
         // A prefix's translation leaves the sum of an address as it is (RFC 6296 section 3.1).
         return Ok(());
     }
-    let (field, sum) = match packet.kind {
-        Kind::Udp => (Field::Udp, packet.l4 + 6),
-        _ => (Field::Plain, packet.l4 + 16),
-    };
+    let udp = packet.kind == Kind::Udp;
+    let (field, sum) =
+        if udp { (Field::Udp, packet.l4 + 6) } else { (Field::Plain, packet.l4 + 16) };
     frame.checksum(sum, difference(&old, &new), field, true)?;
     if old_port == port {
         return Ok(());

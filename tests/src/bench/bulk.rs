@@ -1,9 +1,10 @@
-//! One TCP stream from client to server, as fast as it goes, by iperf3.
+//! TCP streams from client to server, as fast as it goes, by iperf3.
 //!
 //! With segments cut and joined by the devices, forty packets of a stream are one for a router;
 //! without, every packet is one.
 
 use std::fs;
+use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 use super::scene::Scene;
 use super::series::Sample;
 use crate::netns::Netns;
-use crate::vnetctl;
+use crate::vnetctl::{self, Running};
 
 /// iperf3's port, in text and as /proc/net/tcp has it.
 const PORT: (&str, &str) = ("5201", ":1451 00000000:0000 0A");
@@ -21,26 +22,30 @@ const PORT: (&str, &str) = ("5201", ":1451 00000000:0000 0A");
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Takes one sample.
-pub(super) fn sample(scene: &Scene, segmentation: bool, seconds: u32) -> Result<Vec<Sample>> {
+pub(super) fn sample(
+    scene: &Scene,
+    (segmentation, streams): (bool, u32),
+    seconds: u32,
+) -> Result<Vec<Sample>> {
     if !segmentation {
         scene.segmentation(false);
     }
-    let measured = stream(scene, seconds);
+    let measured = measure(scene, streams, seconds);
     if !segmentation {
         scene.segmentation(true);
     }
     let (word, id) = if segmentation { ("on", "tcp-bulk") } else { ("off", "tcp-bulk-no-tso") };
-    let title = format!("TCP bulk, 1 stream, TSO and GRO {word}");
-    Ok(vec![Sample::more(id, &title, "Gbit/s", measured? / 1e9)])
+    let (plural, id) = match streams {
+        1 => ("", id.to_owned()),
+        _ => ("s", format!("{id}-{streams}")),
+    };
+    let title = format!("TCP bulk, {streams} stream{plural}, TSO and GRO {word}");
+    Ok(vec![Sample::more(&id, &title, "Gbit/s", measured? / 1e9)])
 }
 
 /// Bits a second that the server has received.
-fn stream(scene: &Scene, seconds: u32) -> Result<f64> {
-    let (to, seconds) = (scene.server_address().to_string(), seconds.to_string());
-    let server = ["--server", "-4", "--one-off", "--json", "--port", PORT.0];
-    let client = ["--client", &to, "--port", PORT.0, "--time", &seconds, "--json"];
-    let server = scene.server().command("iperf3", &server);
-    let client = scene.client().command("iperf3", &client);
+fn measure(scene: &Scene, streams: u32, seconds: u32) -> Result<f64> {
+    let (server, client) = commands(scene, streams, seconds);
     let (served, sent) = thread::scope(|scope| {
         let server = scope.spawn(|| vnetctl::run(server));
         let sent = wait_listening(scene.server()).map(|()| vnetctl::run(client));
@@ -52,6 +57,28 @@ fn stream(scene: &Scene, seconds: u32) -> Result<f64> {
     let promised = scene.source();
     ensure!(from == promised.to_string(), "the stream came from {from}, not from {promised}");
     received(&sent)
+}
+
+/// The server's command and the client's.
+fn commands(scene: &Scene, streams: u32, seconds: u32) -> (Command, Command) {
+    let to = scene.server_address().to_string();
+    let (seconds, streams) = (seconds.to_string(), streams.to_string());
+    let server = ["--server", "-4", "--one-off", "--json", "--port", PORT.0];
+    let to =
+        ["--client", &to, "--port", PORT.0, "--time", &seconds, "--parallel", &streams, "--json"];
+    (scene.server().command("iperf3", &server), scene.client().command("iperf3", &to))
+}
+
+/// A stream that goes on until both are dropped, for other work to be done beside it.
+pub(super) fn beside(scene: &Scene) -> Result<(Running, Running)> {
+    const LONG: u32 = 600;
+    let (server, client) = commands(scene, 1, LONG);
+    let server = vnetctl::start(server);
+    wait_listening(scene.server())?;
+    let client = vnetctl::start(client);
+    // It starts slowly (RFC 5681).
+    sleep(Duration::from_millis(500));
+    Ok((server, client))
 }
 
 fn received(report: &Value) -> Result<f64> {

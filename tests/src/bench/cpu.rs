@@ -27,8 +27,13 @@ fn number() -> usize {
 
 /// Keeps the calling thread on the CPU that all measured threads share.
 pub(super) fn pin() -> Result<()> {
+    pin_to(number())
+}
+
+/// Keeps the calling thread on one CPU.
+pub(super) fn pin_to(number: usize) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(number());
+    set.set(number);
     sched_setaffinity(None, &set).context("a thread cannot be kept on one CPU")
 }
 

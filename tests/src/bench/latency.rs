@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::bulk;
 use super::cpu;
 use super::scene::Scene;
 use super::series::Sample;
@@ -20,11 +21,19 @@ const PORT: u16 = 9100;
 /// Bytes of a request and of its response.
 const SIZE: usize = 64;
 
-/// Takes one sample of each protocol.
+/// Takes one sample of each protocol, and one of each beside a TCP stream that goes as fast as it can.
 pub(super) fn sample(scene: &Scene, requests: u32) -> Result<Vec<Sample>> {
+    let mut samples = both_protocols(scene, requests, ("", ""))?;
+    // Each takes many times as long.
+    let _load = bulk::beside(scene)?;
+    samples.extend(both_protocols(scene, requests / 10, ("loaded-", ", beside a TCP stream"))?);
+    Ok(samples)
+}
+
+fn both_protocols(scene: &Scene, requests: u32, words: (&str, &str)) -> Result<Vec<Sample>> {
     let warm_up = requests / 10;
-    let mut samples = percentiles("udp", "UDP", udp(scene, warm_up + requests)?, warm_up);
-    samples.extend(percentiles("tcp", "TCP", tcp(scene, warm_up + requests)?, warm_up));
+    let mut samples = percentiles("udp", words, udp(scene, warm_up + requests)?, warm_up);
+    samples.extend(percentiles("tcp", words, tcp(scene, warm_up + requests)?, warm_up));
     Ok(samples)
 }
 
@@ -103,13 +112,20 @@ fn timed(requests: u32, mut ask: impl FnMut() -> io::Result<()>) -> Result<Vec<D
     (0..requests).map(one).collect()
 }
 
-fn percentiles(id: &str, protocol: &str, mut times: Vec<Duration>, skip: u32) -> Vec<Sample> {
+fn percentiles(
+    protocol: &str,
+    (id, beside): (&str, &str),
+    mut times: Vec<Duration>,
+    skip: u32,
+) -> Vec<Sample> {
     times.drain(..skip as usize);
     times.sort_unstable();
     let sample = |percent: usize| {
         let time = times[(times.len() - 1) * percent / 100];
-        let title = format!("{protocol} request and response, p{percent}");
-        Sample::less(&format!("{id}-latency-p{percent}"), &title, "µs", time.as_secs_f64() * 1e6)
+        let name = protocol.to_uppercase();
+        let title = format!("{name} request and response{beside}, p{percent}");
+        let id = format!("{protocol}-{id}latency-p{percent}");
+        Sample::less(&id, &title, "µs", time.as_secs_f64() * 1e6)
     };
     vec![sample(50), sample(99)]
 }

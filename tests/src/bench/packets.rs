@@ -23,7 +23,7 @@ const PORT: u16 = 9000;
 const PAYLOAD: [u8; 18] = [0; 18];
 /// Packets between two looks at the clock. The kernel takes some milliseconds to get ready and to
 /// clean up each time.
-const TURN: u32 = 32_768;
+pub(super) const TURN: u32 = 32_768;
 /// Packets that may get lost, of a hundred.
 const LOSS_PERCENT: u64 = 5;
 /// How long soft interrupts may still be busy with what was sent.
@@ -80,7 +80,12 @@ pub(super) fn frame(scene: &Scene) -> Vec<u8> {
 }
 
 /// Uses every flow twice, in both directions.
-fn warm_up(scene: &Scene, client: &mut End<'_>, server: &mut End<'_>, plan: &Flows) -> Result<()> {
+pub(super) fn warm_up(
+    scene: &Scene,
+    client: &mut End<'_>,
+    server: &mut End<'_>,
+    plan: &Flows,
+) -> Result<()> {
     let link = server.attach("answer")?;
     let rounds = (2 * plan.count).div_ceil(TURN);
     scene.client().run(|| {
@@ -109,7 +114,7 @@ fn measured(client: &mut End<'_>, frame: &[u8], duration: Duration) -> Result<(u
 }
 
 /// What has arrived since `before`, once nothing more comes.
-fn drained(end: &End<'_>, before: Arrived, sent: u64) -> Result<Arrived> {
+pub(super) fn drained(end: &End<'_>, before: Arrived, sent: u64) -> Result<Arrived> {
     let limit = Instant::now() + DRAIN;
     loop {
         let now = end.arrived()?;
@@ -125,7 +130,7 @@ fn drained(end: &End<'_>, before: Arrived, sent: u64) -> Result<Arrived> {
 }
 
 /// Packets must arrive, and from where the contender promises.
-fn judge(source: Ipv4Addr, sent: u64, arrived: Arrived) -> Result<()> {
+pub(super) fn judge(source: Ipv4Addr, sent: u64, arrived: Arrived) -> Result<()> {
     if arrived.strange > 0 {
         bail!("{} of {sent} packets arrived from another source than {source}", arrived.strange);
     }

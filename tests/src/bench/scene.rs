@@ -36,19 +36,24 @@ enum Wiring {
 impl Scene {
     /// Builds it; with room for so many connections, if it matters.
     pub(super) fn new(contender: Contender, object: &[u8], room: Option<u32>) -> Result<Self> {
-        Self::of(contender, None, room, object)
+        Self::of(contender, (None, room), 1, object)
+    }
+
+    /// Builds it with so many queues for each device.
+    pub(super) fn with_queues(contender: Contender, object: &[u8], queues: u32) -> Result<Self> {
+        Self::of(contender, (None, None), queues, object)
     }
 
     /// Builds it with a range of ports that can be filled.
     pub(super) fn narrow(contender: Contender, object: &[u8]) -> Result<Self> {
         let last = FIRST_PORT + mapping::RANGE - 1;
-        Self::of(contender, Some(&format!("{FIRST_PORT}-{last}")), None, object)
+        Self::of(contender, (Some(&format!("{FIRST_PORT}-{last}")), None), 1, object)
     }
 
     fn of(
         contender: Contender,
-        ports: Option<&str>,
-        room: Option<u32>,
+        (ports, room): (Option<&str>, Option<u32>),
+        queues: u32,
         object: &[u8],
     ) -> Result<Self> {
         let wiring = match contender {
@@ -72,6 +77,9 @@ impl Scene {
         // was told to since.
         scene.segmentation(false);
         scene.segmentation(true);
+        if queues > 1 {
+            scene.queues(queues);
+        }
         if let Wiring::Routed(lab) = &scene.wiring {
             contender.prepare(lab, ports, room);
         }
@@ -156,6 +164,14 @@ impl Scene {
                         .unwrap_or_else(|e| panic!("cannot set {offload:?} of {device}: {e}"));
                 }
             });
+        }
+    }
+
+    /// Gives every device so many queues. A queue that a veth gets later than its XDP program has none.
+    fn queues(&self, queues: u32) {
+        for (netns, device) in self.devices() {
+            let set = netns.run(|| ifreq::set_queues(&device, queues));
+            set.unwrap_or_else(|e| panic!("cannot give {device} {queues} queues: {e}"));
         }
     }
 

@@ -8,14 +8,16 @@ use anyhow::Result;
 use super::contender::Contender;
 use super::scene::Scene;
 use super::series::Sample;
-use super::{attach, bulk, connect, latency, mapping, packets, verify};
+use super::{attach, bulk, connect, cores, latency, mapping, packets, verify};
 
 /// A kind of work, as one asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// Short UDP packets from the generator in the kernel.
     Udp,
-    /// One TCP stream as fast as it goes (iperf3).
+    /// The same from several CPUs at once.
+    Cores,
+    /// TCP streams as fast as they go (iperf3).
     Bulk,
     /// Request and response, one after the other.
     Latency,
@@ -36,8 +38,10 @@ pub enum Kind {
 pub(super) enum Work {
     /// So many flows take turns.
     Udp { flows: u32 },
-    /// With the devices cutting and joining segments, or every packet on its own.
-    Bulk { segmentation: bool },
+    /// From several CPUs at once.
+    Cores,
+    /// With the devices cutting and joining segments, or every packet on its own; and so many streams.
+    Bulk { segmentation: bool, streams: u32 },
     /// UDP and TCP.
     Latency,
     /// Connections.
@@ -87,7 +91,10 @@ impl Work {
     pub(super) fn list(kinds: &[Kind], flows: &[u32]) -> Vec<Self> {
         let works = kinds.iter().flat_map(|kind| match kind {
             Kind::Udp => flows.iter().map(|&flows| Self::Udp { flows }).collect(),
-            Kind::Bulk => [true, false].map(|segmentation| Self::Bulk { segmentation }).to_vec(),
+            Kind::Cores => vec![Self::Cores],
+            Kind::Bulk => [(true, 1), (true, 8), (false, 1), (false, 8)]
+                .map(|(segmentation, streams)| Self::Bulk { segmentation, streams })
+                .to_vec(),
             Kind::Latency => vec![Self::Latency],
             Kind::Connect => vec![Self::Connect],
             Kind::Mapping => vec![Self::Mapping],
@@ -106,6 +113,7 @@ impl Work {
             // So many are more than its table has room for, and that is the whole machine's.
             Self::Udp { flows } if contender == Contender::Nft => return flows <= tracked(),
             Self::Udp { .. }
+            | Self::Cores
             | Self::Bulk { .. }
             | Self::Latency
             | Self::Connect
@@ -116,7 +124,7 @@ impl Work {
                 self != Self::Mapping
             }
             // What is joined by the devices does not fit into XDP's frames.
-            Contender::Xdp | Contender::VnetXdp => matches!(self, Self::Udp { .. }),
+            Contender::Xdp | Contender::VnetXdp => matches!(self, Self::Udp { .. } | Self::Cores),
             Contender::Nft | Contender::Vnet => true,
             Contender::Events => self == Self::Mapping,
         }
@@ -131,7 +139,10 @@ impl Work {
     ) -> Result<Vec<Sample>> {
         match self {
             Self::Udp { flows } => packets::sample(scene, generator, flows, budget.packets),
-            Self::Bulk { segmentation } => bulk::sample(scene, segmentation, budget.bulk_seconds),
+            Self::Cores => cores::sample(scene.contender, generator, budget.packets),
+            Self::Bulk { segmentation, streams } => {
+                bulk::sample(scene, (segmentation, streams), budget.bulk_seconds)
+            }
             Self::Latency => latency::sample(scene, budget.requests),
             Self::Connect => connect::sample(scene, budget.connections),
             Self::Mapping => mapping::sample(scene.contender, generator),
@@ -153,8 +164,11 @@ impl fmt::Display for Work {
         match self {
             Self::Udp { flows: 1 } => f.write_str("60-byte UDP, 1 flow"),
             Self::Udp { flows } => write!(f, "60-byte UDP, {flows} flows"),
-            Self::Bulk { segmentation: true } => f.write_str("TCP bulk, TSO and GRO on"),
-            Self::Bulk { segmentation: false } => f.write_str("TCP bulk, TSO and GRO off"),
+            Self::Cores => f.write_str("60-byte UDP from several CPUs"),
+            Self::Bulk { segmentation, streams } => {
+                let word = if *segmentation { "on" } else { "off" };
+                write!(f, "TCP bulk, {streams} streams, TSO and GRO {word}")
+            }
             Self::Latency => f.write_str("request and response"),
             Self::Connect => f.write_str("TCP connections"),
             Self::Mapping => f.write_str("new UDP mappings"),
