@@ -138,6 +138,17 @@ pub fn run(
     context: &Context,
     frame: &[u8],
 ) -> Result<Verdict, ProgramError> {
+    run_often(program, netns, context, frame, 1)
+}
+
+/// The same so often, each time on what the time before has left of the frame: how long one takes.
+pub fn run_often(
+    program: &SchedClassifier,
+    netns: &Netns,
+    context: &Context,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<Verdict, ProgramError> {
     let given = to_bytes(&SkBuff {
         ifindex: context.ifindex,
         ingress_ifindex: context.ingress_ifindex,
@@ -154,6 +165,7 @@ pub fn run(
         data_out: Some(&mut left),
         ctx_in: Some(&given),
         ctx_out: Some(&mut left_context),
+        repeat,
         ..TestRunOptions::new()
     };
     // The kernel looks ifindex up in the namespace of the thread that asks.
@@ -196,6 +208,17 @@ pub fn run_early(
     ifindex: u32,
     frame: &[u8],
 ) -> Result<(EarlyAction, Vec<u8>), ProgramError> {
+    run_early_often(program, netns, ifindex, frame, 1).map(|(action, left, _)| (action, left))
+}
+
+/// The same so often, as [`run_often`] does.
+pub fn run_early_often(
+    program: &Xdp,
+    netns: &Netns,
+    ifindex: u32,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<(EarlyAction, Vec<u8>, Duration), ProgramError> {
     let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
     // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
     let given = [0, length, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
@@ -204,11 +227,12 @@ pub fn run_early(
         data_in: Some(frame),
         data_out: Some(&mut left),
         ctx_in: Some(&given),
+        repeat,
         ..TestRunOptions::new()
     };
     let result = netns.run(|| program.test_run(options))?;
     left.truncate(result.data_size_out as usize);
-    Ok((EarlyAction::from_return(result.return_value), left))
+    Ok((EarlyAction::from_return(result.return_value), left, result.duration))
 }
 
 fn to_bytes(buffer: &SkBuff) -> Vec<u8> {

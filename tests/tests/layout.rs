@@ -12,6 +12,7 @@ use vnet_common::flow::{Flow, FlowKey};
 use vnet_common::fragment::{Datagram, FragmentKey, Serial};
 use vnet_common::host::Host;
 use vnet_common::nat66::{Address6, Datagram6, FragmentKey6, Fresh6, Own6, Standing, Uplink6};
+use vnet_common::path::{Path, PathKey};
 use vnet_common::policy::{Config, Link, Outside, Prefix, Source, Sysctl, SysctlName};
 use vnet_common::port::{PortPool, PortSet};
 use vnet_common::prefix6::Prefix6;
@@ -69,7 +70,7 @@ fn config() -> Row {
         sorter,
         reserved,
         xdp,
-        spare
+        build
     });
     ("config", None, value)
 }
@@ -120,6 +121,34 @@ fn flows() -> Row {
         field.fields.clone_from(&way.fields);
     }
     ("flows4", Some(key), value)
+}
+
+fn paths() -> Row {
+    let key = record!(PathKey { saddr, daddr, sport, dport, proto, reserved });
+    let mut value = record!(Path {
+        way,
+        last_seen,
+        packets,
+        bytes,
+        addr,
+        flow,
+        label,
+        first_seen,
+        port,
+        written,
+        flags,
+        check
+    });
+    let way = record!(Way { hop, size, learnt, epoch });
+    let flow = record!(FlowKey { saddr, daddr, sport, dport, proto, reserved });
+    for field in &mut value.fields {
+        match field.name.as_str() {
+            "way" => field.fields.clone_from(&way.fields),
+            "flow" => field.fields.clone_from(&flow.fields),
+            _ => {}
+        }
+    }
+    ("paths", Some(key), value)
 }
 
 fn hops() -> Row {
@@ -203,7 +232,7 @@ fn six() -> [Row; 7] {
     ]
 }
 
-fn rows() -> [Row; 22] {
+fn rows() -> [Row; 23] {
     let fragment = || Some(record!(FragmentKey { saddr, daddr, id, proto, reserved }));
     let endpoint = record!(Endpoint { addr, port, proto, outside });
     [
@@ -211,6 +240,7 @@ fn rows() -> [Row; 22] {
         links(),
         flows(),
         hops(),
+        paths(),
         pools(),
         ("mappings", Some(endpoint), record!(Mapping { addr, port, reserved, created })),
         ("owners", None, record!(Owner { uses, addr, port, flags })),

@@ -56,8 +56,8 @@ pub struct Config {
     pub reserved: u32,
     /// Whether devices shall have an XDP program, and how: one of [`xdp_wish`].
     pub xdp: u32,
-    /// Always zero.
-    pub spare: u32,
+    /// Which object the pinned programs are of, as a number made from all of its bytes; 0 = nobody knows.
+    pub build: u32,
 }
 record!(Config, 96);
 
@@ -89,7 +89,7 @@ impl Config {
         sorter: 0,
         reserved: 0,
         xdp: xdp_wish::OFF,
-        spare: 0,
+        build: 0,
     };
 }
 

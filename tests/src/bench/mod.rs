@@ -19,6 +19,7 @@ mod mapping;
 mod packets;
 mod scene;
 mod series;
+mod stages;
 mod verify;
 mod work;
 
@@ -64,7 +65,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "udp,cores,latency,connect,bulk,mapping,attach,memory,verify"
+        default_value = "udp,cores,latency,connect,bulk,mapping,attach,memory,verify,stages"
     )]
     pub works: Vec<work::Kind>,
     /// Take short samples: to see that it works, not how fast it is

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::contender::Contender;
 use super::scene::Scene;
 use super::series::Sample;
-use super::{attach, bulk, connect, cores, latency, mapping, packets, verify};
+use super::{attach, bulk, connect, cores, latency, mapping, packets, stages, verify};
 
 /// A kind of work, as one asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +31,8 @@ pub enum Kind {
     Memory,
     /// What the verifier walks.
     Verify,
+    /// The programs alone, stage by stage.
+    Stages,
 }
 
 /// One work.
@@ -54,6 +56,8 @@ pub(super) enum Work {
     Memory,
     /// What the verifier walks.
     Verify,
+    /// The programs alone.
+    Stages,
 }
 
 /// How much is done for one sample.
@@ -101,6 +105,7 @@ impl Work {
             Kind::Attach => vec![Self::Attach],
             Kind::Memory => vec![Self::Memory],
             Kind::Verify => vec![Self::Verify],
+            Kind::Stages => vec![Self::Stages],
         });
         works.collect()
     }
@@ -108,7 +113,7 @@ impl Work {
     /// Whether it tells something about this contender.
     pub(super) fn compares(self, contender: Contender) -> bool {
         match self {
-            Self::Verify | Self::Memory => return contender == Contender::Vnet,
+            Self::Verify | Self::Memory | Self::Stages => return contender == Contender::Vnet,
             Self::Attach => return matches!(contender, Contender::Nft | Contender::Vnet),
             // So many are more than its table has room for, and that is the whole machine's.
             Self::Udp { flows } if contender == Contender::Nft => return flows <= tracked(),
@@ -149,6 +154,7 @@ impl Work {
             Self::Attach => Ok(attach::sample(scene.contender)),
             Self::Memory => attach::memory(scene.contender, generator),
             Self::Verify => verify::sample(),
+            Self::Stages => stages::sample(),
         }
     }
 }
@@ -175,6 +181,7 @@ impl fmt::Display for Work {
             Self::Attach => f.write_str("attach and change"),
             Self::Memory => f.write_str("memory"),
             Self::Verify => f.write_str("verified instructions"),
+            Self::Stages => f.write_str("programs alone"),
         }
     }
 }

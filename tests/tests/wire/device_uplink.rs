@@ -139,7 +139,7 @@ fn a_wireguard_device_as_uplink() {
     for (n, (netns, _)) in ends.iter().enumerate() {
         let endpoint = format!("{}:51820", ends[1 - n].1);
         let peer = ["set", WAN, "peer", &keys[1 - n], "endpoint", &endpoint];
-        netns.must("wg", &[&peer[..], &["allowed-ips", "0.0.0.0/0"]].concat());
+        netns.must("wg", &[&peer[..], &["allowed-ips", "0.0.0.0/0,::/0"]].concat());
     }
     talk_over_wan(&lab, Layer::Ip);
 }

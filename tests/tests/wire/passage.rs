@@ -12,6 +12,7 @@ use vnet_tests::ping::Pinger;
 use vnet_tests::socket::{PATIENCE, receive, try_receive};
 
 use crate::scene::{PORT, ask, bulk, echo};
+use crate::{nat66, npt};
 
 /// Bytes said over TCP: many segments, quick even where a process carries each packet.
 const BULK: usize = 100_000;
@@ -44,11 +45,13 @@ impl Passage<'_> {
         assert_eq!(status[0]["outside"], self.outside.to_string(), "{status}");
     }
 
-    /// TCP, UDP, pings and errors, in both directions; and conversations that go on take the shortcut.
+    /// TCP, UDP, pings and errors, in both directions; and conversations that go on take the shortcut,
+    /// translated or, by IPv6, only routed.
     #[track_caller]
     pub(crate) fn is_open(&self) {
         self.lets_talk();
         self.is_short();
+        self.is_short_by_ipv6();
     }
 
     /// TCP, UDP, pings and errors, in both directions.
@@ -73,6 +76,43 @@ impl Passage<'_> {
         for name in ["shortcut_out", "shortcut_in"] {
             assert!(moved.get(name).is_some_and(|moved| *moved >= 5), "{name}: {moved:?}");
         }
+    }
+
+    /// The same by IPv6, which both ends and the router get for it.
+    #[track_caller]
+    fn is_short_by_ipv6(&self) {
+        let (client, server, router) = (self.client.netns, self.server.netns, &self.lab.router);
+        let inside = router.ip(&format!("-4 -o route get {}", self.client.address));
+        let at_server = server.ip(&format!("-4 -o address show to {}", self.server.address));
+        let ends = [
+            (client, "eth0", "77::2"),
+            (router, word_after(&inside, "dev"), "77::1"),
+            (router, self.uplink, "88::1"),
+            (server, at_server.split_whitespace().nth(1).expect("a device"), "88::2"),
+        ];
+        for (n, (netns, device, address)) in (1..).zip(ends) {
+            netns.ip(&format!("address add 2001:db8:{address}/64 dev {device} nodad"));
+            // Who forwards asks for neighbours by such an address, and labs have none by themselves.
+            netns.ip(&format!("address add fe80::7:{n}/64 dev {device} nodad"));
+        }
+        router.set_sysctl("net/ipv6/conf/all/forwarding", "1");
+        client.ip("-6 route add default via 2001:db8:77::1");
+        server.ip("-6 route add 2001:db8:77::/64 via 2001:db8:88::1");
+        let (near, far) = (nat66::udp(client, 4006), nat66::udp(server, PORT));
+        let ask = || {
+            near.send_to(b"question", npt::at("2001:db8:88::2", PORT)).expect("a datagram is sent");
+            let (_, from) = far.recv_from(&mut [0; 9]).expect("the question arrives");
+            assert_eq!(from, npt::at("2001:db8:77::2", 4006));
+            far.send_to(b"answer", from).expect("a datagram can be sent");
+            near.recv_from(&mut [0; 9]).expect("the answer arrives");
+        };
+        ask();
+        ask();
+        let before = Counters::of(self.lab);
+        (0..8).for_each(|_| ask());
+        let moved = Counters::of(self.lab).since(&before);
+        // Once a second one of each direction takes the kernel's way.
+        assert!(moved.get("shortcut_routed").is_some_and(|moved| *moved >= 10), "{moved:?}");
     }
 
     /// A conversation that goes on takes the kernel's way all the time.
@@ -164,4 +204,11 @@ impl Passage<'_> {
             moved.keys().find(|name| ![&needed[..], &known].concat().contains(&name.as_str()));
         assert!(bad.is_none(), "{moved:?}");
     }
+}
+
+/// The word after another one.
+fn word_after<'a>(text: &'a str, word: &str) -> &'a str {
+    let mut words = text.split_whitespace();
+    words.find(|found| *found == word);
+    words.next().expect("there is one")
 }

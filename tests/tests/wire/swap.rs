@@ -132,6 +132,12 @@ fn nothing_is_lost_when_the_first_program_comes() {
     lab.server.ip(&format!("route add {INSIDE} via {OUTSIDE} dev {ETH}"));
     let end = lab.client();
     let (client, remote) = (end.netns.udp((end.address, 4000)), lab.server.udp(server()));
+    if !vnet_ctl::bpf::has_tcx() {
+        // An old kernel stops a device's queues for a moment when it gets one (`qdisc_graft`).
+        for device in ["in0", UPLINK] {
+            lab.router.must("tc", &["qdisc", "add", "dev", device, "clsact"]);
+        }
+    }
     let tally = under_load(&client, &remote, || lab.attach(&[]));
     tally.is_whole();
     let from: Vec<_> = tally.from.iter().map(|from| *from.ip()).collect();

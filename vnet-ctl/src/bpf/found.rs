@@ -16,7 +16,7 @@ use super::maps::Maps;
 use super::pins::{MAPS, Pins};
 use super::{calls, carry};
 use crate::spec::{self, Call, Hook};
-use crate::state::{Found, Instance, Layout, Programs, Running};
+use crate::state::{Found, Instance, Layout, Running};
 
 /// An instance as its pins show it. Hooks by `clsact` have no pins: they are found by netlink.
 #[derive(Clone, Debug)]
@@ -45,13 +45,7 @@ pub fn read(name: &spec::Instance) -> Result<Option<Pinned>, Error> {
         Call::ALL.into_iter().filter_map(|call| Some((call, of_call(&pins, call)?))).collect();
     let ids = of_calls.iter().map(|(call, info)| (*call, info.id())).collect();
     instance.calls = calls::running(&pins, &ids);
-    let all = of_calls.len() == Call::ALL.len();
-    let tag = |hook: Hook| infos.get(&hook).map(ProgramInfo::tag);
-    if let ([Some(tag_in), Some(tag_out), Some(tag_xdp)], true) = (Hook::ALL.map(tag), all) {
-        let tag_calls =
-            Programs::tag_of(Call::ALL.iter().filter_map(|call| Some(of_calls.get(call)?.tag())));
-        instance.programs = Some(Programs { tag_in, tag_out, tag_xdp, tag_calls });
-    }
+    instance.programs = infos.len() == Hook::ALL.len() && of_calls.len() == Call::ALL.len();
     for (index, hook) in pins.links()? {
         if let Some((id, running)) = link(&pins, index, hook, &programs)? {
             instance.ids.insert(id);

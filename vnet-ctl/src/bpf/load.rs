@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::thread;
 
 use aya::maps::MapError;
 use aya::pin::PinError;
-use aya::programs::{CgroupSockAddr, ProgramError, ProgramInfo, SchedClassifier, Xdp};
+use aya::programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions};
 use tracing::debug;
 use vnet_common::event::telling;
@@ -19,7 +20,6 @@ use super::error::Error;
 use super::object::OBJECT;
 use super::pins::{MAPS, Pins};
 use crate::spec::{Call, Hook};
-use crate::state::Programs;
 
 /// Tickets beyond one for each connection: those that have become stale wait in the queue too.
 const SPARE_TICKETS: u32 = 1024;
@@ -96,31 +96,33 @@ impl Loaded {
         Ok(Self { ebpf })
     }
 
-    /// Has the verifier check all programs.
+    /// Has the verifier check all programs; those of the hooks each on a processor of its own, for they
+    /// are what takes time.
     ///
     /// # Errors
     /// When the kernel refuses one.
-    pub fn load_programs(&mut self) -> Result<Programs, Error> {
-        let tag_in = self.load_program(program_name(Hook::In))?;
-        let tag_out = self.load_program(program_name(Hook::Out))?;
-        let tag_xdp = self.load_xdp()?;
+    pub fn load_programs(&mut self) -> Result<(), Error> {
+        let names = Hook::ALL.map(program_name);
+        thread::scope(|scope| {
+            let ours = self.ebpf.programs_mut().filter_map(|(name, program)| {
+                names.into_iter().find(|own| *own == name).map(|name| (name, program))
+            });
+            let load = |(name, program)| scope.spawn(move || load_one(name, program));
+            let threads: Vec<_> = ours.map(load).collect();
+            let panicked = |_| Error::Missing("programs that can be loaded".to_owned());
+            threads.into_iter().try_for_each(|thread| thread.join().map_err(panicked)?)
+        })?;
         self.load_program(CLOCK)?;
         self.load_orders()?;
-        let mut tags = Vec::new();
-        for call in Call::ALL {
-            tags.push(self.load_call(call)?);
-        }
-        Ok(Programs { tag_in, tag_out, tag_xdp, tag_calls: Programs::tag_of(tags) })
+        Call::ALL.into_iter().try_for_each(|call| self.load_call(call))
     }
 
     /// Has the verifier check the XDP program.
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub fn load_xdp(&mut self) -> Result<u64, Error> {
-        let program = self.xdp()?;
-        let loaded = program.load().and_then(|()| program.info());
-        tag(program_name(Hook::Xdp), loaded)
+    pub fn load_xdp(&mut self) -> Result<(), Error> {
+        checked(program_name(Hook::Xdp), self.xdp()?.load())
     }
 
     /// The XDP program.
@@ -134,11 +136,8 @@ impl Loaded {
         program.try_into().map_err(|_| Error::Missing(format!("XDP program {name}")))
     }
 
-    fn load_call(&mut self, call: Call) -> Result<u64, Error> {
-        let name = calls::program_name(call);
-        let program = self.call(call)?;
-        let loaded = program.load().and_then(|()| program.info());
-        tag(name, loaded)
+    fn load_call(&mut self, call: Call) -> Result<(), Error> {
+        checked(calls::program_name(call), self.call(call)?.load())
     }
 
     /// Puts the loaded programs on the calls of this host's sockets, and takes them off at once.
@@ -165,13 +164,11 @@ impl Loaded {
     /// # Errors
     /// When the kernel refuses it.
     pub fn load_orders(&mut self) -> Result<(), Error> {
-        self.load_program(PORTS).map(drop)
+        self.load_program(PORTS)
     }
 
-    fn load_program(&mut self, name: &'static str) -> Result<u64, Error> {
-        let program = self.program(name)?;
-        let loaded = program.load().and_then(|()| program.info());
-        tag(name, loaded)
+    fn load_program(&mut self, name: &'static str) -> Result<(), Error> {
+        checked(name, self.program(name)?.load())
     }
 
     /// Arms the expiry timer, by running the program that does.
@@ -240,13 +237,22 @@ impl Loaded {
     }
 }
 
-/// Tag of a program that was loaded.
-fn tag(name: &'static str, loaded: Result<ProgramInfo, ProgramError>) -> Result<u64, Error> {
-    let info = loaded.map_err(|source| {
+/// Has the verifier check one program of a hook.
+fn load_one(name: &'static str, program: &mut Program) -> Result<(), Error> {
+    if let Program::Xdp(program) = program {
+        return checked(name, program.load());
+    }
+    let missing = |_| Error::Missing(format!("classifier {name}"));
+    let program: &mut SchedClassifier = program.try_into().map_err(missing)?;
+    checked(name, program.load())
+}
+
+/// Says which program the kernel refuses.
+fn checked(name: &'static str, loaded: Result<(), ProgramError>) -> Result<(), Error> {
+    loaded.map_err(|source| {
         debug!("{source}");
         Error::Program { program: name, source: source.into() }
-    });
-    Ok(info?.tag())
+    })
 }
 
 /// Whether the object has exactly the maps of [`MAPS`]: one that is not pinned would begin anew

@@ -32,7 +32,7 @@ pub use lock::{Calm, Lock};
 pub use log::{Line, Log};
 pub use maps::Maps;
 pub use mount::{is_mounted, mount, reach, unmount};
-pub use object::OBJECT;
+pub use object::{OBJECT, build};
 pub use paths::{Paths, Route};
 pub use pins::{HOME, Pins, ROOT, instances};
 pub use probe::{Feature, features};

@@ -127,6 +127,7 @@ fn xdp(message: &LinkMessage, all: &[LinkMessage]) -> DeviceXdp {
         driver: None,
         program: program.map(|id| XdpProgram { id, owner: None }),
         vlans: all.iter().any(|link| on_it(&link)),
+        bond: is(message, &InfoKind::Bond),
         unfinished: is(message, &InfoKind::Veth) || is(message, &InfoKind::Tun),
     }
 }

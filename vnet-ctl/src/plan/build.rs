@@ -1,6 +1,6 @@
 //! The plan that makes an instance, or changes a running one in place.
 
-use vnet_common::policy::{Config, Outside, Sysctl, config_flag, filtering, link_flag};
+use vnet_common::policy::{Config, Link, Outside, Sysctl, config_flag, filtering, link_flag};
 
 use super::forward;
 use super::remove::{clsact_goes, link_of};
@@ -37,6 +37,7 @@ pub fn build(wanted: &Instance, found: Option<&Instance>, host: &Host) -> Plan {
     let_pass(&mut plan, wanted, host);
     programs(&mut plan, wanted, before);
     hooks(&mut plan, wanted, before, host);
+    put_exits(&mut plan, wanted, before);
     // Nobody from inside is forwarded before there is somebody to translate.
     let_forward(&mut plan, wanted, before, host);
     drop_rest(&mut plan, wanted, before, host);
@@ -107,9 +108,27 @@ fn put_tables(plan: &mut Plan, wanted: &Instance, before: &Instance) {
     }
     for (index, link) in &wanted.links {
         let old = before.links.get(index);
-        if old != Some(link) {
+        let link = without_new_exit(link, old);
+        if old != Some(&link) {
             let undo = old.map_or(Step::DropLink(*index), |old| Step::PutLink(*index, *old));
-            plan.push(Step::PutLink(*index, *link), undo);
+            plan.push(Step::PutLink(*index, link), undo);
+        }
+    }
+}
+
+/// A link that was there, as it is while programs change: what XDP may send out by does not grow before
+/// the programs that may are in place, for those of the mode before may not.
+fn without_new_exit(link: &Link, old: Option<&Link>) -> Link {
+    let new = old.map_or(0, |old| link.flags & !old.flags & link_flag::EXIT);
+    Link { flags: link.flags & !new, ..*link }
+}
+
+/// Lets XDP send by what is new to it.
+fn put_exits(plan: &mut Plan, wanted: &Instance, before: &Instance) {
+    for (index, link) in &wanted.links {
+        let first = without_new_exit(link, before.links.get(index));
+        if first != *link {
+            plan.push(Step::PutLink(*index, *link), Step::PutLink(*index, first));
         }
     }
 }
@@ -159,13 +178,17 @@ const fn said(config: &Config) -> (u32, u32, u32) {
 }
 
 fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
-    let same = before.programs.is_some()
+    let same = before.programs
         && before.layout == Layout::Own
-        && (wanted.programs.is_none() || wanted.programs == before.programs)
+        && wanted.config.build == before.config.build
         && said(&before.config) == said(&wanted.config);
     if !same {
-        let undo =
-            if before.programs.is_some() { Step::PutBackPrograms } else { Step::UnpinPrograms };
+        if before.programs {
+            // Nobody knows whose the pinned programs are while they change one by one.
+            let unknown = Config { build: 0, ..before.config };
+            plan.push(Step::WriteConfig(unknown), Step::WriteConfig(before.config));
+        }
+        let undo = if before.programs { Step::PutBackPrograms } else { Step::UnpinPrograms };
         plan.push(Step::LoadPrograms(wanted.config), undo);
     }
     for ((index, hook), running) in &before.hooks {

@@ -32,7 +32,7 @@ pub fn remove(found: &Instance, host: &Host, heir: Option<&Instance>) -> Plan {
     if has_sorter(found, host) {
         plan.push_final(Step::RemoveSorter);
     }
-    if found.programs.is_some() {
+    if found.programs {
         plan.push_final(Step::UnpinPrograms);
     }
     plan.push_final(Step::RemoveMaps);

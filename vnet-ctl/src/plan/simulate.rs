@@ -6,7 +6,7 @@ use vnet_common::policy::{Outside, Sysctl};
 use super::step::{Entry, Plan, Step};
 use crate::spec::{self, sorter_device};
 use crate::state::{
-    self, Device, Filter, Forwarding, Host, IP_FORWARD, Instance, Layout, Programs, Running, Way,
+    self, Device, Filter, Forwarding, Host, IP_FORWARD, Instance, Layout, Running, Way,
     conf_device, without,
 };
 
@@ -19,8 +19,6 @@ pub struct World {
     pub name: spec::Instance,
     /// The instance, if there is one.
     pub instance: Option<Instance>,
-    /// What loading the programs yields.
-    pub image: Option<Programs>,
 }
 
 impl World {
@@ -122,13 +120,13 @@ impl World {
             Step::RememberSysctl(name, sysctl) => remember(instance, name, *sysctl),
             Step::ForgetSysctl(name) => _ = instance.sysctls.remove(name),
             Step::LoadPrograms(_) => {
-                instance.programs = self.image;
+                instance.programs = true;
                 for running in instance.hooks.values_mut() {
                     *running = Running::Old;
                 }
                 instance.calls = instance.calls.map(|_| Running::Old);
             }
-            Step::UnpinPrograms => instance.programs = None,
+            Step::UnpinPrograms => instance.programs = false,
             Step::Attach(index, hook, _) | Step::Replace(index, hook, _) => {
                 instance.hooks.insert((*index, *hook), Running::Current);
             }

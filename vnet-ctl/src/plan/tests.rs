@@ -6,16 +6,16 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use vnet_common::forward::{Forward, Rule};
-use vnet_common::policy::{Source, link_flag, role, source};
+use vnet_common::policy::{Config, Source, link_flag, role, source};
 
 use super::*;
 use crate::spec::{Attach, Hook, Words};
 use crate::state::{
-    Device, Forwarding, Found, Host, IP_FORWARD, Instance, LIBERAL, Programs, Running, Tc, Way,
-    calls, wanted,
+    Device, Forwarding, Found, Host, IP_FORWARD, Instance, LIBERAL, Running, Tc, Way, calls, wanted,
 };
 
-const IMAGE: Programs = Programs { tag_in: 1, tag_out: 2, tag_xdp: 9, tag_calls: 3 };
+/// Which object programs are of.
+const BUILD: u32 = 1;
 
 fn device(name: &str, addresses: &[[u8; 4]]) -> Device {
     let addresses: Vec<_> = addresses.iter().map(|own| (Ipv4Addr::from(*own), true)).collect();
@@ -48,12 +48,12 @@ fn wish(words: Words) -> Attach {
 }
 
 fn world(host: Host) -> World {
-    World { host, name: wish(Words::default()).instance, instance: None, image: Some(IMAGE) }
+    World { host, name: wish(Words::default()).instance, instance: None }
 }
 
 fn plan(world: &World, wish: &Attach) -> Plan {
     let found = world.instance.as_ref();
-    let wanted = wanted(wish, &world.host, found, world.image).unwrap();
+    let wanted = wanted(wish, &world.host, found, BUILD).unwrap();
     build(&wanted, found, &world.host)
 }
 
@@ -141,11 +141,13 @@ fn an_inside_device_comes_and_goes() {
 fn other_programs_replace_the_running_ones_in_place() {
     let mut world = world(host(true, 1, 1));
     settle(&mut world, &wish(Words::default()));
-    world.image = Some(Programs { tag_in: 3, tag_out: 4, tag_xdp: 9, tag_calls: 3 });
+    world.instance.as_mut().unwrap().config.build = 9;
     let plan = settle(&mut world, &wish(Words::default()));
-    assert!(matches!(plan.steps[0].step, Step::LoadPrograms(_)));
-    assert!(matches!(plan.steps[1].step, Step::Replace(2, Hook::In, Way::Tcx)));
-    assert!(matches!(plan.steps[2].step, Step::Replace(2, Hook::Out, Way::Tcx)));
+    assert!(matches!(plan.steps[0].step, Step::WriteConfig(Config { build: 0, .. })));
+    assert!(matches!(plan.steps[1].step, Step::LoadPrograms(_)));
+    assert!(matches!(plan.steps[2].step, Step::Replace(2, Hook::In, Way::Tcx)));
+    assert!(matches!(plan.steps[3].step, Step::Replace(2, Hook::Out, Way::Tcx)));
+    assert_eq!(world.instance.unwrap().config.build, BUILD);
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn programs_sit_on_calls_while_there_is_a_forward_and_the_kernel_lets_them() {
     let filled = position(&plan, |step| matches!(step, Step::SetForwards(_)));
     assert!(filled < position(&plan, |step| *step == Step::AttachCalls), "tables first");
     assert_eq!(world.instance.as_ref().unwrap().calls, Some(Running::Current));
-    world.image = Some(Programs { tag_in: 1, tag_out: 2, tag_xdp: 9, tag_calls: 4 });
+    world.instance.as_mut().unwrap().config.build = 9;
     let plan = settle(&mut world, &plain);
     let loaded = position(&plan, |step| matches!(step, Step::LoadPrograms(_)));
     assert!(loaded < position(&plan, |step| *step == Step::AttachCalls), "others take their place");

@@ -12,7 +12,7 @@ use crate::netlink::Netlink;
 use crate::plan::{Entry, Plan, Planned, Step};
 use crate::proc::sysctl::Sysctls;
 use crate::spec::{self, sorter_device};
-use crate::state::{Change, Host, Programs, Way};
+use crate::state::{Change, Host, Way};
 
 /// What a command did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,6 @@ pub(super) struct Executor<'a> {
     sysctls: Sysctls,
     former: Option<Former>,
     carried: Carried,
-    /// What the programs are to the kernel that a step has loaded, and what for.
-    loaded: Option<(Sizes, Programs)>,
     ports: Hands,
     undoing: bool,
 }
@@ -56,7 +54,6 @@ impl<'a> Executor<'a> {
             sysctls: Sysctls::default(),
             former: None,
             carried: Carried::default(),
-            loaded: None,
             ports: Hands::default(),
             undoing: false,
         }
@@ -189,13 +186,10 @@ impl<'a> Executor<'a> {
     /// The programs are pinned last: a pinned program has been verified and its clock runs.
     fn load(&mut self, config: &Config) -> Result<(), Error> {
         self.former = Some(Former::of(&self.pins));
-        let sizes = Sizes::from(config);
-        let mut loaded = Loaded::load(sizes, Some(&self.pins))?;
-        let programs = loaded.load_programs()?;
+        let mut loaded = Loaded::load(config.into(), Some(&self.pins))?;
+        loaded.load_programs()?;
         loaded.start_clock()?;
-        loaded.pin_programs(&self.pins)?;
-        self.loaded = Some((sizes, programs));
-        Ok(())
+        Ok(loaded.pin_programs(&self.pins)?)
     }
 
     fn attach(&mut self, index: u32, hook: spec::Hook, way: Way) -> Result<(), Error> {
@@ -238,16 +232,15 @@ impl<'a> Done<'a> {
         Self { trap: Trap::set(), parts: Vec::new() }
     }
 
-    /// Executes a plan. What its programs are to the kernel comes back, if it has loaded them.
+    /// Executes a plan.
     pub(super) async fn run(
         &mut self,
         mut executor: Executor<'a>,
         plan: &Plan,
-    ) -> Result<Option<(Sizes, Programs)>, Error> {
+    ) -> Result<(), Error> {
         executor.run(plan, &mut self.trap).await?;
-        let loaded = executor.loaded;
         self.parts.push((executor, plan.clone()));
-        Ok(loaded)
+        Ok(())
     }
 
     /// Takes everything back, last first, after a failure.

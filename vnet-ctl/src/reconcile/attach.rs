@@ -1,17 +1,15 @@
 //! One wish carried out: an instance made, repaired, or changed in place.
 
-use vnet_common::policy::Config;
-
 use super::apply::{Done, Executor, Report};
 use super::error::Error;
 use super::observe::{Scope, Seen, observe};
 use super::sorter;
-use crate::bpf::{self, Loaded, Pins, Sizes};
+use crate::bpf::{self, Pins};
 use crate::fault::Fault;
 use crate::netlink::Netlink;
 use crate::plan::{self, Plan, World};
 use crate::spec::Attach;
-use crate::state::{self, Found, Host, Instance, Layout, Life, Programs};
+use crate::state::{self, Found, Host, Instance, Layout, Life};
 
 pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
     let mut seen = observe(netlink, Scope::Wish(wish)).await?;
@@ -34,13 +32,18 @@ pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error
 
 /// Everything that speaks against the wish. What it wants is the answer, where that can be said.
 pub(super) fn check(wish: &Attach, seen: &Seen) -> (Option<Instance>, Vec<Fault>) {
-    let wanted = state::wanted(wish, &seen.host, living(wish, seen), None);
+    let wanted = wanted(wish, &seen.host, living(wish, seen));
     let (wanted, mut faults) = match wanted {
         Ok(wanted) => (Some(wanted), Vec::new()),
         Err(faults) => (None, faults),
     };
     faults.extend(state::check(wish, &seen.host, &seen.instances, wanted.as_ref()));
     (wanted, faults)
+}
+
+/// What the wish wants, with the programs of this binary.
+fn wanted(wish: &Attach, host: &Host, found: Option<&Instance>) -> Result<Instance, Vec<Fault>> {
+    state::wanted(wish, host, found, bpf::build())
 }
 
 /// The instance to change in place, if there is a complete and living one. One of an older layout is taken
@@ -91,15 +94,14 @@ pub(super) async fn carry_out<'a>(
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
         seen = look(netlink, wish).await?;
     }
-    let mut plan = next(wish, &seen, &mut report, None)?;
-    let mut loaded = None;
+    let mut plan = next(wish, &seen, &mut report)?;
     while !plan.steps.is_empty() {
         let executor = Executor::new(netlink, &seen.host, &wish.instance);
-        loaded = done.run(executor, &plan).await?.or(loaded);
+        done.run(executor, &plan).await?;
         report.add(plan);
         let before = state::hooked(wish, &seen.host);
         seen = look(netlink, wish).await?;
-        plan = next(wish, &seen, &mut Report::default(), loaded)?;
+        plan = next(wish, &seen, &mut Report::default())?;
         let same = state::hooked(wish, &seen.host) == before;
         if let (Some(step), true) = (plan.steps.first(), same) {
             return Err(Error::Unsettled(step.step.to_string()));
@@ -117,40 +119,15 @@ fn notes(wish: &Attach, host: &Host) -> Vec<String> {
     left_out.chain(state::kept_off_anyway(wish, host)).chain(xdp).collect()
 }
 
-/// The plan from what is seen to what is wished; what it changes goes into the report. What this
-/// command has `loaded` before need not be loaded again to be known.
-fn next(
-    wish: &Attach,
-    seen: &Seen,
-    report: &mut Report,
-    loaded: Option<(Sizes, Programs)>,
-) -> Result<Plan, Error> {
+/// The plan from what is seen to what is wished; what it changes goes into the report.
+fn next(wish: &Attach, seen: &Seen, report: &mut Report) -> Result<Plan, Error> {
     let found = living(wish, seen);
-    let image = found.map(|found| image(wish, found, loaded)).transpose()?;
-    let wanted = state::wanted(wish, &seen.host, found, image).map_err(Error::Faults)?;
+    let wanted = wanted(wish, &seen.host, found).map_err(Error::Faults)?;
     if let Some(found) = found {
         report.in_place = true;
         report.changes = state::changes(found, &wanted, &seen.host);
     }
     Ok(plan::build(&wanted, found, &seen.host))
-}
-
-/// What this binary's programs are to the kernel: they are loaded beside the running ones, so
-/// the answer is the kernel's own.
-fn image(
-    wish: &Attach,
-    found: &Instance,
-    loaded: Option<(Sizes, Programs)>,
-) -> Result<Programs, Error> {
-    let Attach { log_level, flags, port_block, .. } = *wish;
-    let asked = Config { log_level: log_level as u32, flags, port_block, ..found.config };
-    let sizes = Sizes::from(&asked);
-    if let Some((_, programs)) = loaded.filter(|(made_for, _)| *made_for == sizes) {
-        return Ok(programs);
-    }
-    // Maps of an older layout are not for these programs.
-    let pins = (found.layout != Layout::Older).then(|| Pins::of(&wish.instance));
-    Ok(Loaded::load(sizes, pins.as_ref())?.load_programs()?)
 }
 
 /// What would be done, tried on a model where it cannot be tried on the kernel.
@@ -163,14 +140,14 @@ pub(super) fn foresee(wish: &Attach, seen: &Seen) -> Result<Report, Error> {
     if let Some(remains) = remains(wish, seen) {
         let plan = plan::remove(remains, &host, heir(remains, seen));
         let instance = Some(remains.clone());
-        let mut world = World { host, name: wish.instance.clone(), instance, image: None };
+        let mut world = World { host, name: wish.instance.clone(), instance };
         world.run(&plan);
         host = world.host;
         report.add(plan);
-        let wanted = state::wanted(wish, &host, None, None).map_err(Error::Faults)?;
+        let wanted = wanted(wish, &host, None).map_err(Error::Faults)?;
         report.add(plan::build(&wanted, None, &host));
     } else {
-        let plan = next(wish, seen, &mut report, None)?;
+        let plan = next(wish, seen, &mut report)?;
         report.add(plan);
     }
     report.notes.extend(notes(wish, &seen.host));

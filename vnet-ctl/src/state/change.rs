@@ -30,7 +30,7 @@ pub fn changes(before: &Instance, after: &Instance, host: &Host) -> Vec<Change> 
     let different = pairs.filter(|((_, before), (_, after))| before != after);
     let mut changes: Vec<_> =
         different.map(|((what, before), (_, after))| change(what, &before, &after)).collect();
-    if after.programs.is_some() && after.programs != before.programs {
+    if after.config.build != before.config.build {
         changes.push(change("programs", "of another build", "of this vnetctl"));
     }
     changes.extend(hooks(before, after));

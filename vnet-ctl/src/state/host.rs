@@ -58,6 +58,8 @@ pub struct DeviceXdp {
     pub program: Option<XdpProgram>,
     /// Whether there are VLAN devices on it.
     pub vlans: bool,
+    /// Whether it is a bond: a driver's program runs on its members.
+    pub bond: bool,
     /// Whether what it receives was sent on this machine, where checksums are left unfinished (veth,
     /// tun and tap).
     pub unfinished: bool,

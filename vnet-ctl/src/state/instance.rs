@@ -11,27 +11,6 @@ use vnet_common::prefix6::Prefix6;
 use super::forward::Forwarding;
 use crate::spec::{self, Hook, Ports};
 
-/// Tags of the programs: what the kernel makes of their instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Programs {
-    /// Tag of `vnet_in`.
-    pub tag_in: u64,
-    /// Tag of `vnet_out`.
-    pub tag_out: u64,
-    /// Tag of `vnet_xdp`.
-    pub tag_xdp: u64,
-    /// One made from the tags of those on the calls of this host's sockets.
-    pub tag_calls: u64,
-}
-
-impl Programs {
-    /// One tag made from several, in their order.
-    #[must_use]
-    pub fn tag_of(tags: impl IntoIterator<Item = u64>) -> u64 {
-        tags.into_iter().fold(0, |all, tag| all.rotate_left(7) ^ tag)
-    }
-}
-
 /// What runs on a hook that is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Running {
@@ -68,8 +47,8 @@ pub struct Instance {
     pub forwarding: Forwarding,
     /// Index of the device that leads to its sorter, if all of that is there.
     pub sorter: Option<u32>,
-    /// The pinned programs.
-    pub programs: Option<Programs>,
+    /// Whether all programs are pinned.
+    pub programs: bool,
     /// Hooks that are ours.
     pub hooks: BTreeMap<(u32, Hook), Running>,
     /// What sits on the calls of this host's own sockets.
@@ -108,7 +87,7 @@ impl Instance {
             sysctls: BTreeMap::new(),
             forwarding: Forwarding::default(),
             sorter: None,
-            programs: None,
+            programs: false,
             hooks: BTreeMap::new(),
             calls: None,
             ids: BTreeSet::new(),

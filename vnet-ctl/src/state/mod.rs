@@ -30,7 +30,7 @@ pub use host::{
     XdpProgram, conf_device,
 };
 pub use inside::{hooked, left_out, links_wanted, touched};
-pub use instance::{Found, Instance, Layout, Programs, Running, read_name, write_name};
+pub use instance::{Found, Instance, Layout, Running, read_name, write_name};
 pub use life::Life;
 pub use prefix6::{ipv6_notes, pairs};
 pub use socket::Socket;

@@ -45,7 +45,7 @@ fn default(word: String, fallback: &str) -> String {
 
 fn instance(name: &str) -> Instance {
     let words = Words { instance: name.to_owned(), ..Words::default() };
-    wanted(&wish(words), &host(), None, None).unwrap()
+    wanted(&wish(words), &host(), None, 1).unwrap()
 }
 
 fn instances(found: Found) -> BTreeMap<spec::Instance, Found> {
@@ -60,7 +60,7 @@ fn whole(instance: Instance) -> Found {
 fn every_missing_device_and_address_is_told() {
     let inside = vec!["lan9".into(), "lan0".into(), "odd0".into()];
     let words = Words { inside, address: vec!["192.0.2.9".into()], ..Words::default() };
-    let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
+    let faults = wanted(&wish(words), &host(), None, 1).unwrap_err();
     assert!(matches!(&faults[0], Fault::AddressNotThere { .. }), "{faults:?}");
     assert!(
         faults[1..].iter().any(|f| matches!(f, Fault::NoDevice { name, .. } if name == "lan9"))
@@ -68,7 +68,7 @@ fn every_missing_device_and_address_is_told() {
     assert!(faults[1..].contains(&Fault::LinkLayer("odd0".into())));
     assert_eq!(faults.len(), 3);
     let words = Words { nat: vec!["lan0".into()], ..Words::default() };
-    let faults = wanted(&wish(words), &host(), None, None).unwrap_err();
+    let faults = wanted(&wish(words), &host(), None, 1).unwrap_err();
     assert_eq!(faults, [Fault::NoAddress("lan0".into())]);
 }
 
@@ -89,7 +89,7 @@ fn foreign_programs_are_named_and_ours_are_not_foreign() {
 fn another_instance_keeps_its_device_and_its_ports() {
     let other = instances(whole(instance("other")));
     let wish = wish(Words::default());
-    let wanted = wanted(&wish, &host(), None, None).unwrap();
+    let wanted = wanted(&wish, &host(), None, 1).unwrap();
     let faults = check(&wish, &host(), &other, Some(&wanted));
     assert!(matches!(faults[0], Fault::OtherInstance { .. }));
     assert!(matches!(faults[1], Fault::Overlap { .. }));
@@ -138,8 +138,7 @@ fn inside_hosts_come_in_by_devices_with_their_addresses() {
     host.uplinks.insert(8, spec::Instance::parse("other").unwrap());
     let found = |inside: &[&str]| {
         let inside = inside.iter().map(|word| (*word).to_owned()).collect();
-        let wanted =
-            wanted(&wish(Words { inside, ..Words::default() }), &host, None, None).unwrap();
+        let wanted = wanted(&wish(Words { inside, ..Words::default() }), &host, None, 1).unwrap();
         let hooked = wanted.links.iter().filter(|(_, link)| link.roles == role::HOOKED);
         hooked.map(|(index, _)| *index).collect::<Vec<_>>()
     };
@@ -160,7 +159,7 @@ fn instances_share_devices_they_have_not_named() {
     host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
     host.devices.insert(6, device("up1", Some(14), &[[192, 0, 2, 9]]));
     let words = Words { instance: "other".into(), nat: vec!["up1".into()], ..Words::default() };
-    let other = wanted(&wish(words), &host, None, None).unwrap();
+    let other = wanted(&wish(words), &host, None, 1).unwrap();
     assert!(other.links.contains_key(&5));
     let faults = |inside: &[&str]| {
         let inside = inside.iter().map(|word| (*word).to_owned()).collect();
@@ -176,7 +175,7 @@ fn instances_share_devices_they_have_not_named() {
 fn filters_of_two_instances_on_one_device_have_handles_of_their_own() {
     let mut host = Host { tcx: false, ..host() };
     host.devices.insert(5, device("lan1", Some(14), &[[10, 1, 0, 1]]));
-    let first = wanted(&wish(Words::default()), &host, None, None).unwrap().links[&5];
+    let first = wanted(&wish(Words::default()), &host, None, 1).unwrap().links[&5];
     assert_eq!(first.filter_in, FILTER_HANDLE);
     let filter = |hook: Hook| Filter {
         hook,
@@ -188,7 +187,7 @@ fn filters_of_two_instances_on_one_device_have_handles_of_their_own() {
     };
     let filters = Hook::ALL.map(filter).to_vec();
     host.tc.insert(5, Tc { qdisc: Some("clsact".into()), ours: true, filters, ..Tc::default() });
-    let second = wanted(&wish(Words::default()), &host, None, None).unwrap().links[&5];
+    let second = wanted(&wish(Words::default()), &host, None, 1).unwrap().links[&5];
     assert_eq!((second.filter_in, second.filter_out), (FILTER_HANDLE + 1, FILTER_HANDLE + 1));
     assert_eq!(second.flags, first.flags, "the last one to go takes the qdisc along");
 }
@@ -200,7 +199,7 @@ fn every_uplink_has_an_address_and_every_address_an_uplink() {
     let attach = |found: Option<&Instance>, nat: &[&str], address: &[&str]| {
         let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let words = Words { nat: all(nat), address: all(address), ..Words::default() };
-        wanted(&wish(words), &host, found, None)
+        wanted(&wish(words), &host, found, 1)
     };
     let numbers = |instance: &Instance| -> Vec<_> {
         let row = |(number, outside): (&u32, &Outside)| (*number, outside.link, outside.addr[3]);
@@ -229,10 +228,10 @@ fn more_addresses_than_there_is_room_for_are_refused() {
         let address = (1..=count).map(|last| format!("198.51.100.{last}")).collect();
         wish(Words { nat: vec!["ppp0".into()], address, ..Words::default() })
     };
-    let one = wanted(&words(1), &host, None, None).unwrap();
-    let faults = wanted(&words(5), &host, Some(&one), None).unwrap_err();
+    let one = wanted(&words(1), &host, None, 1).unwrap();
+    let faults = wanted(&words(5), &host, Some(&one), 1).unwrap_err();
     assert_eq!(faults, [Fault::Room { instance: "default".into(), room: 4, wanted: 5 }]);
-    let anew = wanted(&words(5), &host, None, None).unwrap();
+    let anew = wanted(&words(5), &host, None, 1).unwrap();
     assert_eq!((anew.config.addresses, anew.outsides.len()), (5, 5));
 }
 
@@ -244,7 +243,7 @@ fn hosts_are_numbered_through_the_prefixes_and_must_all_have_a_block() {
     };
     // 1024-65535 are 252 blocks of 256 ports, 504 of 128.
     let two = words("128", &["10.0.0.0/24", "10.7.0.0/25", "10.0.0.128/25"]);
-    let instance = wanted(&two, &host(), None, None).unwrap();
+    let instance = wanted(&two, &host(), None, 1).unwrap();
     let places = Places::of(&instance).unwrap();
     let ports = |host: [u8; 4]| {
         let found = places.of_host(host.into()).unwrap();
@@ -264,7 +263,7 @@ fn hosts_are_numbered_through_the_prefixes_and_must_all_have_a_block() {
     let outside = "203.0.113.7".parse().unwrap();
     assert!(told(places.of_outside(outside, 80).err()).contains("in no block"));
     assert!(told(places.of_outside(outside, 65_535).err()).contains("nobody has"));
-    let faults = wanted(&words("256", &["10.0.0.0/24"]), &host(), None, None).unwrap_err();
+    let faults = wanted(&words("256", &["10.0.0.0/24"]), &host(), None, 1).unwrap_err();
     let Fault::Blocks { hosts: 256, fit: 252, addresses: 1, .. } = &faults[0] else {
         panic!("{faults:?}");
     };
@@ -284,9 +283,9 @@ fn another_version_is_refused_and_remains_are_not() {
 fn what_is_not_said_again_falls_back_and_is_told() {
     let inside = vec!["10.9.0.0/24".into(), "lan0".into()];
     let first = wish(Words { inside, ports: Some("2000-3000".into()), ..Words::default() });
-    let before = wanted(&first, &host(), None, None).unwrap();
+    let before = wanted(&first, &host(), None, 1).unwrap();
     let second = wish(Words { log_level: Some("debug".into()), ..Words::default() });
-    let after = wanted(&second, &host(), Some(&before), None).unwrap();
+    let after = wanted(&second, &host(), Some(&before), 1).unwrap();
     let lines = |before, after| -> Vec<_> {
         let changes = changes(before, after, &host()).into_iter();
         changes.map(|c| format!("{}: {} -> {}", c.what, c.before, c.after)).collect()

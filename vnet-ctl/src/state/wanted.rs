@@ -14,7 +14,7 @@ use super::block::{numbers as blocks, too_few_blocks};
 use super::forward::Forwarding;
 use super::host::{Device, Host, IP_FORWARD, LIBERAL, Tc, conf_device};
 use super::inside::{hooked, named, nets};
-use super::instance::{Instance, Layout, Programs, Running, write_name};
+use super::instance::{Instance, Layout, Running, write_name};
 use super::nat66::{numbers, uplinks6};
 use super::outside::outsides;
 use super::prefix6::prefixes6;
@@ -29,7 +29,7 @@ pub const FILTER_HANDLE: u32 = 0x766e;
 
 /// The instance the wish asks for, given what is there.
 ///
-/// `found` is the instance it becomes; `programs` are the tags of the programs to run, when known.
+/// `found` is the instance it becomes; `build` tells which object the programs are of.
 ///
 /// # Errors
 /// Every reason why it cannot be.
@@ -37,10 +37,10 @@ pub fn wanted(
     wish: &Attach,
     host: &Host,
     found: Option<&Instance>,
-    programs: Option<Programs>,
+    build: u32,
 ) -> Result<Instance, Vec<Fault>> {
     let mut faults = Vec::new();
-    let config = config(wish, host, found);
+    let config = Config { build, ..config(wish, host, found) };
     let room = config.addresses.saturating_sub(numbers(wish));
     let outsides = outsides(wish, host, found, room, &mut faults);
     let uplinks6 = uplinks6(wish, host, found, config.addresses, &mut faults);
@@ -81,7 +81,7 @@ pub fn wanted(
         calls: calls(&forwarding, found, host),
         forwarding,
         sorter,
-        programs,
+        programs: true,
         ids: found.map(|found| found.ids.clone()).unwrap_or_default(),
         layout: Layout::Own,
     })

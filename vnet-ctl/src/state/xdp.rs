@@ -26,6 +26,8 @@ enum Without {
     Driver,
     /// VLAN devices are on it, whose tags hardware may have taken off before XDP looks.
     Vlans,
+    /// It is a bond.
+    Bond,
     /// Who sends to it is on this machine too.
     Unfinished,
     /// It was tried, and the kernel refused.
@@ -43,6 +45,9 @@ impl fmt::Display for Without {
             Self::Driver => f.write_str("its driver does not run XDP programs that redirect"),
             Self::Vlans => f.write_str(
                 "there are VLAN devices on it, and tags may be beside the frames when XDP looks",
+            ),
+            Self::Bond => f.write_str(
+                "it is a bond, whose program runs on its members, where nothing is known of it",
             ),
             Self::Unfinished => f.write_str(
                 "who sends to it is on this machine too, gains from large packets, and leaves checksums unfinished",
@@ -69,6 +74,9 @@ fn mode(wish: &Attach, host: &Host, index: u32, device: &Device) -> Result<u8, W
     }
     if wish.xdp == Xdp::Generic {
         return Ok(xdp::GENERIC);
+    }
+    if device.xdp.bond {
+        return Err(Without::Bond);
     }
     let driver = device.xdp.driver.ok_or(Without::Untold)?;
     match host.xdp_refused.get(&index) {
@@ -194,6 +202,9 @@ mod tests {
         assert_eq!(try_on(&native, |_, d| d.xdp.driver = Some(deaf)), Err(Without::Driver));
         assert_eq!(try_on(&native, |_, d| d.xdp.vlans = true), Err(Without::Vlans));
         assert_eq!(try_on(&wish("generic"), |_, d| d.xdp.vlans = true), Err(Without::Vlans));
+        assert_eq!(try_on(&native, |_, d| d.xdp.bond = true), Err(Without::Bond));
+        assert_eq!(try_on(&wish("auto"), |_, d| d.xdp.bond = true), Err(Without::Bond));
+        assert_eq!(try_on(&wish("generic"), |_, d| d.xdp.bond = true), Ok(xdp::GENERIC));
         let refused = |host: &mut Host, _: &mut Device| {
             host.xdp_refused.insert(2, "no".into());
         };

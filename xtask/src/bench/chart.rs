@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use super::summary::{Measure, Report, Standing};
 use super::table::{number, spread};
 
-const WIDTH: u32 = 860;
+const WIDTH: u32 = 940;
 const MARGIN: u32 = 20;
 /// Where the bars begin, and how long one is that is as good as nftables.
 const BARS: u32 = 190;
-const ONCE: f64 = 130.0;
+const ONCE: f64 = 70.0;
 /// Longer bars are cut: a plain cable is no router, and would push everything else aside.
-const LONGEST: f64 = 3.2;
+const LONGEST: f64 = 7.5;
 const BAR: u32 = 16;
 const LINE: u32 = 20;
 const TITLE: u32 = 34;
@@ -63,11 +63,16 @@ fn draw(svg: &mut String, measure: &Measure, top: u32) -> u32 {
 }
 
 fn bar(svg: &mut String, standing: &Standing, y: u32) {
-    let times = standing.times_nft.unwrap_or(0.0);
+    // Where nftables has no turn, the limit of redirecting at traffic control stands in for it.
+    let (ratio, unit) = match (standing.times_nft, standing.times_tc) {
+        (None, Some(times)) => (Some(times), "x tc"),
+        (times, _) => (times, "x"),
+    };
+    let times = ratio.unwrap_or(0.0);
     let length = times.min(LONGEST) * ONCE;
     let class = match standing.contender.as_str() {
         "nft" => "nft",
-        "vnet" => "vnet",
+        "vnet" | "vnet-xdp" => "vnet",
         _ => "bar",
     };
     text(svg, (MARGIN + 12, y + 13), "", &standing.title);
@@ -76,7 +81,7 @@ fn bar(svg: &mut String, standing: &Standing, y: u32) {
         r#"<rect class="{class}" x="{BARS}" y="{y}" width="{length:.1}" height="{BAR}"/>"#
     );
     let cut = if times > LONGEST { "» " } else { "" };
-    let ratio = standing.times_nft.map_or(String::new(), |times| format!("{times:.2}x · "));
+    let ratio = ratio.map_or(String::new(), |times| format!("{times:.2}{unit} · "));
     let value = number(standing.median);
     let spread = spread(standing).map_or(String::new(), |spread| format!(" · {spread}"));
     let words = format!("{cut}{ratio}{value}{spread}");

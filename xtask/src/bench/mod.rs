@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(
         long,
         value_name = "LIST",
-        default_value = "udp,cores,latency,connect,bulk,mapping,attach,memory,verify"
+        default_value = "udp,cores,latency,connect,bulk,mapping,attach,memory,verify,stages"
     )]
     works: String,
     /// Take short samples: to see that it works, not how fast it is
@@ -68,7 +68,7 @@ impl Options {
             rounds: None,
             flows: "1,1000".to_owned(),
             contenders: "direct,kernel,nft,tc,xdp,slow,vnet,events".to_owned(),
-            works: "udp,cores,latency,connect,bulk,mapping,attach,memory,verify".to_owned(),
+            works: "udp,cores,latency,connect,bulk,mapping,attach,memory,verify,stages".to_owned(),
             quick: true,
             compare: true,
             save_baseline: false,
