@@ -25,9 +25,9 @@ use crate::{
         paths::{self, PathEntry},
     },
     learn::{allowed, came_by, epoch, goes, hop},
-    packet::{Bytes as _, Packet},
-    packet6,
-    path::{self, MAPPED},
+    packet::{Bytes as _, Packet, Part},
+    packet6::{self, IPV6_HEADER},
+    path,
     shortcut::{self, Facts, Remembered as _},
 };
 
@@ -59,6 +59,9 @@ pub extern "C" fn vnet_learn_path(skb: Skb) -> u32 {
     let Some(came_by) = came_by(&frame) else { return 0 };
     let Some(facts) = read(&frame, desk, link) else { return 0 };
     if came_as(desk).is_none() {
+        return 0;
+    }
+    if desk.trail.packet.part != Part::Whole {
         return 0;
     }
     if shortcut::begins_or_ends(&desk.trail.packet) != 0 {
@@ -100,10 +103,11 @@ fn read(frame: &Frame, desk: &mut Desk, link: &Link) -> Option<Facts> {
         ethertype::IPV6 => true,
         _ => return None,
     };
-    let l3 = link.header;
-    if (l3 != 0 && l3 != ETHERNET) || frame.has_tag() {
+    if frame.has_tag() {
         return None;
     }
+    // On a VLAN device there may be a tag in the bytes: then this is not where the type is.
+    let l3 = if link.header == 0 { 0 } else { ETHERNET };
     if l3 != 0 {
         let [_, from, rest] = frame.words::<3>(0)?.map(u32::to_ne_bytes);
         let mac = [from[2], from[3], rest[0], rest[1], rest[2], rest[3]];
@@ -136,9 +140,8 @@ fn came_as(desk: &mut Desk) -> Option<()> {
         *twin = key.twin(path);
         return Some(());
     }
-    if packet6::words(&key.saddr)[2] == MAPPED
-        && Entry::find(&trail.packet.key.reversed()).is_some()
-    {
+    let four = trail.packet.l4 != trail.packet.l3 + IPV6_HEADER;
+    if four && Entry::find(&trail.packet.key.reversed()).is_some() {
         // `flows4` has it.
         return None;
     }
@@ -188,6 +191,11 @@ fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: 
     if let Some(entry) = found {
         entry.set_label(facts.label);
         entry.way().note(way);
+        if !entry.is_of(paths::check(key)) {
+            // It has become another's meanwhile, whose way this is not.
+            entry.way().note(Way::default());
+            return;
+        }
         if entry.accepted() {
             return;
         }
@@ -209,7 +217,8 @@ fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: 
 #[inline(always)]
 fn accept(key: &PathKey, twin: &PathKey) {
     let (Some(entry), Some(other)) = (PathEntry::find(key), PathEntry::find(twin)) else { return };
-    if other.way().read().hop != 0 && other.twin(twin) == *key {
+    let back = other.way().read().hop != 0 && other.twin(twin) == *key;
+    if back && entry.is_of(paths::check(key)) && other.is_of(paths::check(twin)) {
         entry.set_accepted();
         other.set_accepted();
     }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The word before an IPv4 address in IPv6's form, behind two that are zero (RFC 4291 section 2.5.5.2).
-pub(crate) const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 /// Reads a TCP or UDP packet of either family: its tuple, and the facts that routing looks at. An IPv6
 /// packet with extension headers is none, nor one longer than its header can say.
@@ -42,6 +42,10 @@ pub(crate) fn read(
     let (facts, saddr, daddr) = if six {
         let facts = read6(bytes, packet, l3, length)?;
         let (saddr, daddr) = packet6::addresses(bytes, l3)?;
+        if is_mapped(&saddr) {
+            // No such packet is one of IPv6 (`ip6_rcv_core`), and in the table they are IPv4's.
+            return None;
+        }
         (facts, saddr, daddr)
     } else {
         packet::parse(bytes, packet, l3, length).ok()?;
@@ -52,6 +56,12 @@ pub(crate) fn read(
     let (saddr, daddr) = (packet6::bytes(&saddr), packet6::bytes(&daddr));
     let key = PathKey { saddr, daddr, sport, dport, proto, reserved };
     (packet.kind as u32 >> 1 == 0).then_some((key, facts))
+}
+
+/// Whether it is an IPv4 address in IPv6's form.
+#[inline(always)]
+fn is_mapped(addr: &Words) -> bool {
+    addr[0] | addr[1] | (addr[2] ^ MAPPED) == 0
 }
 
 /// An IPv4 address in IPv6's form.

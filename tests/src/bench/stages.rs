@@ -131,7 +131,7 @@ impl Bench {
                      packet: &[u8],
                      from: &crate::link::Port,
                      by: &crate::link::Port| {
-            let frame = [&NEXT.0, &by.mac.0, ethertype, packet].concat();
+            let frame = [&inside.mac.0, &by.mac.0, ethertype, packet].concat();
             let context =
                 Context { ifindex: by.index, ingress_ifindex: from.index, ..Context::default() };
             let _ = self.datapath.run_frame(Hook::Out, &context, &frame);
@@ -155,7 +155,8 @@ impl Bench {
         let hop = Hop {
             device: uplink.index,
             from: inside.index,
-            dmac: NEXT.0,
+            // What has left is tried again, and has to be for this device then.
+            dmac: inside.mac.0,
             smac: uplink.mac.0,
             header: 14,
             came: 14,

@@ -331,3 +331,44 @@ fn nat66_is_translated_on_the_shortcut_and_counted_in_its_flow() {
     assert_eq!(sent, Packet6 { hops: left.hops - 1, ..left });
     assert!(sent.is_right() && heard.is_right());
 }
+
+#[test]
+fn what_is_written_as_ipv6_but_is_ipv4s_is_no_packet() {
+    let mut datapath = datapath();
+    datapath.exclude([172, 16, 0, 0], 12);
+    let there = Packet::udp("10.0.0.2:4000", "172.16.5.9:80");
+    let back = Packet::udp(there.destination(), there.source());
+    let ways = [
+        (outward(&datapath), &there, Reason::Excluded),
+        (inward(&datapath), &back, Reason::Inside),
+    ];
+    for ((from, by), packet, end) in ways {
+        let packet = packet.clone().frame(by.mac, NEXT);
+        datapath.judged(Hook::Out, &leaving(from, by), &packet, end);
+    }
+    let ends =
+        ["::ffff:10.0.0.2", "::ffff:172.16.5.9"].map(|addr| addr.parse().expect("an address"));
+    let odd = Packet6::udp((ends[0], 4000), (ends[1], 80), b"");
+    enters(&datapath, &datapath.inside, &odd, Reason::Ipv6);
+}
+
+#[test]
+fn a_fragment_does_not_end_what_was_accepted() {
+    let mut datapath = datapath();
+    datapath.exclude([172, 16, 0, 0], 12);
+    let there = Packet::udp("10.0.0.2:4000", "172.16.5.9:80");
+    let back = Packet::udp(there.destination(), there.source());
+    let first = there.clone().payload(&[1; 99]).fragments(64).remove(0);
+    let ways = [
+        (outward(&datapath), &there, Reason::Excluded),
+        (inward(&datapath), &back, Reason::Inside),
+        (outward(&datapath), &first, Reason::Excluded),
+    ];
+    for ((from, by), packet, end) in ways {
+        let packet = packet.clone().frame(by.mac, NEXT);
+        datapath.judged(Hook::Out, &leaving(from, by), &packet, end);
+    }
+    let framed = there.frame(Mac::default(), datapath.inside.mac);
+    let context = Context { ifindex: datapath.inside.index, ..Context::default() };
+    datapath.judged(Hook::In, &context, &framed, Reason::ShortcutRouted);
+}
