@@ -75,8 +75,10 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
         return sort::redirect(frame);
     }
     let verdict = answer::or_verdict(frame, code, verdict);
+    // What comes back has not come in where it seems to.
+    let learns = direction == Direction::Out && !frame.is_back();
     frame.forget_detour();
-    if direction == Direction::Out { learn_path::or_verdict(code, verdict) } else { verdict }
+    if learns { learn_path::or_verdict(code, verdict) } else { verdict }
 }
 
 /// Puts the packet on the desk.

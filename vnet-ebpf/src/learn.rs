@@ -35,11 +35,14 @@ pub fn outward(frame: &Frame, packet: &Packet, entry: &Entry, link: &Link) {
     }
 }
 
-/// Asks for a note where a packet of a known flow leaves that has come in by the uplink.
+/// Asks for a note where a packet of a known flow leaves that has come in by the uplink; at least, says there
+/// that it was translated: to another instance it looks as if it were only routed.
 #[inline(always)]
 pub fn ask(frame: &mut Frame, packet: &Packet, entry: &Entry, link: &Link) {
     if turns(packet, entry) == 0 && allowed(link) {
         frame.ask();
+    } else {
+        frame.tell_translated();
     }
 }
 

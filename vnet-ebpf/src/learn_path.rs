@@ -26,8 +26,7 @@ use crate::{
     },
     learn::{allowed, came_by, epoch, goes, hop},
     packet::{Bytes as _, Packet, Part},
-    packet6::{self, IPV6_HEADER},
-    path,
+    packet6, path,
     shortcut::{self, Facts, Remembered as _},
 };
 
@@ -36,6 +35,10 @@ use crate::{
 pub struct Trail {
     /// Its end, a [`Reason`] as a number.
     pub end: u32,
+    /// The epoch under which that was decided.
+    pub epoch: u16,
+    /// 1 for a packet of IPv6.
+    pub six: u16,
     /// What it is now.
     pub packet: Packet,
     /// Its tuple when it came in.
@@ -52,13 +55,12 @@ pub struct Trail {
 #[inline(never)]
 pub extern "C" fn vnet_learn_path(skb: Skb) -> u32 {
     let frame = Frame::new(skb);
-    // The epoch first: what is looked at after it is not older.
-    let Some(epoch) = epoch() else { return 0 };
     let Some(desk) = desk() else { return 0 };
     let Some(link) = maps::link(frame.device()).filter(|link| allowed(link)) else { return 0 };
     let Some(came_by) = came_by(&frame) else { return 0 };
+    let Some(translated) = frame.was_translated() else { return 0 };
     let Some(facts) = read(&frame, desk, link) else { return 0 };
-    if came_as(desk).is_none() {
+    if came_as(desk, translated).is_none() {
         return 0;
     }
     if desk.trail.packet.part != Part::Whole {
@@ -70,8 +72,16 @@ pub extern "C" fn vnet_learn_path(skb: Skb) -> u32 {
         PathEntry::remove(&desk.trail.twin);
         return 0;
     }
-    note(&frame, &mut desk.trail, &facts, came_by, epoch);
+    note(&frame, &mut desk.trail, &facts, came_by);
     0
+}
+
+/// A packet is about to leave. The epoch first: what is decided about it is not older.
+#[inline(always)]
+pub fn begin() {
+    if let (Some(desk), Some(epoch)) = (desk(), epoch()) {
+        desk.trail.epoch = epoch;
+    }
 }
 
 /// [`LEARN`], where it is to be noted how a packet of this end leaves, a [`Reason`] as a number; else the
@@ -118,18 +128,21 @@ fn read(frame: &Frame, desk: &mut Desk, link: &Link) -> Option<Facts> {
     let trail = &mut desk.trail;
     (trail.packet, trail.path) = (Packet::UNKNOWN, Path::default());
     let (key, facts) = path::read(frame, &mut trail.packet, (l3, frame.length()), six)?;
-    trail.key = key;
+    (trail.key, trail.six) = (key, six.into());
     Some(facts)
 }
 
 /// Finds out which tuple the packet came in with: its key then, and what is written into it.
 #[inline(always)]
-fn came_as(desk: &mut Desk) -> Option<()> {
+fn came_as(desk: &mut Desk, translated: bool) -> Option<()> {
     let Desk { trail, six, packet, .. } = desk;
     let Trail { key, twin, path, end, .. } = trail;
     let code = *end;
     path.first_seen = Flow::stamp(clock::now());
     if code == Reason::NatOut as u32 || code == Reason::NptOut as u32 {
+        if translated {
+            return None;
+        }
         (path.written, path.addr, path.port) = (written::SOURCE, key.saddr, key.sport);
         key.saddr = packet6::bytes(&six.saddr);
         if code == Reason::NatOut as u32 {
@@ -140,15 +153,16 @@ fn came_as(desk: &mut Desk) -> Option<()> {
         *twin = key.twin(path);
         return Some(());
     }
-    let four = trail.packet.l4 != trail.packet.l3 + IPV6_HEADER;
-    if four && Entry::find(&trail.packet.key.reversed()).is_some() {
+    if trail.six == 0 && Entry::find(&trail.packet.key.reversed()).is_some() {
         // `flows4` has it.
         return None;
     }
     *twin = key.reversed();
-    let Some(out) = PathEntry::find(twin).filter(|out| out.written() == written::SOURCE) else {
+    if !translated {
         return Some(());
-    };
+    }
+    // By this instance, if it knows of an answer that would be: else it is another's matter.
+    let out = PathEntry::find(twin).filter(|out| out.written() == written::SOURCE)?;
     (path.written, path.addr, path.port) = (written::DESTINATION, key.daddr, key.dport);
     if let Some(flow) = out.flow() {
         let entry = Entry::find(&flow).filter(is_nat66)?;
@@ -165,8 +179,9 @@ fn is_nat66(flow: &Entry) -> bool {
 }
 
 #[inline(always)]
-fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: u16) {
-    let Trail { packet, key, twin, path, .. } = trail;
+fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link) {
+    let Trail { packet, key, twin, path, epoch, .. } = trail;
+    let epoch = *epoch;
     let (now, size) = (clock::now(), frame.segment(packet) as u16);
     let wire = frame.on_wire(packet.l3, packet.payload, packet.end);
     let found = PathEntry::find(key).filter(|entry| entry.leads_to(path));
@@ -196,9 +211,6 @@ fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: 
             entry.way().note(Way::default());
             return;
         }
-        if entry.accepted() {
-            return;
-        }
     } else {
         if path.flow.proto == 0 {
             (path.packets, path.bytes) = (wire.packets.into(), wire.bytes);
@@ -210,16 +222,24 @@ fn note(frame: &Frame, trail: &mut Trail, facts: &Facts, came_by: &Link, epoch: 
         }
         PathEntry::put(key, path);
     }
-    accept(key, twin);
+    accept(key, twin, now);
 }
 
-/// Once both directions have passed, and each leads back to the other, both may take the shortcut.
+/// How long one direction may be silent before the other one's packets take the kernel's way.
+const SILENCE: u64 = 30 * 1_000_000_000;
+
+/// Once both directions have passed, and each leads back to the other, both may take the shortcut; as long as
+/// that is so.
 #[inline(always)]
-fn accept(key: &PathKey, twin: &PathKey) {
-    let (Some(entry), Some(other)) = (PathEntry::find(key), PathEntry::find(twin)) else { return };
-    let back = other.way().read().hop != 0 && other.twin(twin) == *key;
-    if back && entry.is_of(paths::check(key)) && other.is_of(paths::check(twin)) {
-        entry.set_accepted();
-        other.set_accepted();
+fn accept(key: &PathKey, twin: &PathKey, now: u64) {
+    let Some(entry) = PathEntry::find(key) else { return };
+    let back = PathEntry::find(twin).filter(|back| {
+        let silent = now.saturating_sub(back.last_seen()) > SILENCE;
+        !silent && back.twin(twin) == *key
+    });
+    let Some(back) = back else { return entry.set_accepted(false) };
+    if entry.is_of(paths::check(key)) && back.is_of(paths::check(twin)) {
+        entry.set_accepted(true);
+        back.set_accepted(true);
     }
 }

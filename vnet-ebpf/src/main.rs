@@ -19,7 +19,7 @@ use vnet_ebpf::{
         frame::{Frame, Skb},
     },
     known,
-    learn_path::vnet_learn_path,
+    learn_path::{self, vnet_learn_path},
     order,
     path::vnet_take_path,
     shortcut,
@@ -49,6 +49,7 @@ pub fn vnet_out(context: TcContext) -> i32 {
     if Frame::new(skb).leaves() {
         return NEXT;
     }
+    learn_path::begin();
     let verdict = run(context, Direction::Out, vnet_decide_out, vnet_six_out);
     if verdict != LEARN {
         return verdict;

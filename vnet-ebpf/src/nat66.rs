@@ -334,6 +334,7 @@ fn forward(
     }
     let ports = (packet.key.dport, target.dport);
     write(frame, packet, DESTINATION, (&desk.six.daddr, &desk.new6), ports)?;
+    frame.tell_translated();
     Ok(Reason::NatIn)
 }
 

@@ -61,6 +61,7 @@ fn into(frame: &mut Frame, packet: &Packet6) -> Result<Reason, Reason> {
     let Some(to) = entry(&packet.daddr, side::OUTSIDE) else { return Ok(Reason::Ipv6) };
     quoted(frame, packet, SOURCE, side::OUTSIDE)?;
     write(frame, packet.l3 + DESTINATION, &packet.daddr, to)?;
+    frame.tell_translated();
     Ok(Reason::NptIn)
 }
 
@@ -85,6 +86,7 @@ fn hairpin(frame: &mut Frame, packet: &Packet6) -> Result<Reason, Reason> {
     }
     write(frame, packet.l3 + DESTINATION, &packet.daddr, there)?;
     write(frame, packet.l3 + SOURCE, &packet.saddr, here)?;
+    frame.tell_translated();
     Ok(Reason::NptHairpin)
 }
 

@@ -94,27 +94,41 @@ fn read6(bytes: &impl Bytes, packet: &mut Packet, l3: u32, length: u32) -> Optio
     })
 }
 
-/// A packet's way, of a conversation in `paths`.
+/// A packet's way, of a conversation in `paths`: what is remembered, as it was while it was this one's.
 #[derive(Clone, Copy)]
 pub struct Found {
-    /// What is remembered.
-    pub path: PathEntry,
+    /// Where it is remembered, and counted.
+    path: PathEntry,
     /// The connection that counts, if there is one.
-    pub flow: Option<Entry>,
-    /// Where it goes.
+    flow: Option<Entry>,
+    /// Where the packet goes.
     pub hop: HopPlace,
+    /// What is written into it: one of [`written`].
+    pub written: u8,
+    port: u16,
+    addr: Words,
+}
+
+/// What is found by the packet's tuple.
+struct Known {
+    hop: Option<HopPlace>,
+    check: u32,
 }
 
 /// The way of a packet, if it may take the one that its entry remembers.
 #[inline(always)]
 pub fn find(frame: &impl Arrival, packet: &mut Packet, network: (u32, bool)) -> Option<Found> {
-    let mut hop = None;
-    let path = look(frame, packet, network, &mut hop)?;
+    let mut known = Known { hop: None, check: 0 };
+    let path = look(frame, packet, network, &mut known)?;
+    let (written, port, addr) = (path.written(), path.port(), path.addr());
     let flow = match path.flow() {
         Some(key) => Some(Entry::find(&key).filter(|flow| serves(&path, flow, packet))?),
         None => None,
     };
-    Some(Found { path, flow, hop: hop? })
+    // All that was read of it is this conversation's, or the packet takes the kernel's way.
+    let still = path.is_of(known.check);
+    let hop = known.hop.filter(|_| still)?;
+    Some(Found { path, flow, hop, written, port, addr })
 }
 
 /// What is remembered of the packet's conversation, if it may take that way, and its hop. Not inlined,
@@ -125,7 +139,7 @@ fn look(
     frame: &impl Arrival,
     packet: &mut Packet,
     (l3, six): (u32, bool),
-    at: &mut Option<HopPlace>,
+    known: &mut Known,
 ) -> Option<PathEntry> {
     let (key, facts) = read(frame, packet, (l3, frame.length()), six)?;
     let path = PathEntry::find(&key)?;
@@ -136,9 +150,8 @@ fn look(
     if odds != 0 || !path.accepted() {
         return None;
     }
-    *at = Some(hop);
-    // All that was read of it is this conversation's, or the packet takes the kernel's way.
-    path.is_of(paths::check(&key)).then_some(path)
+    (known.hop, known.check) = (Some(hop), paths::check(&key));
+    Some(path)
 }
 
 /// Whether it is the very connection whose way this is, and goes on.
@@ -194,9 +207,9 @@ fn pass(frame: &mut Frame, packet: &Packet, found: &Found, leave: &Leave, now: u
     let six = packet.l4 == packet.l3 + IPV6_HEADER;
     let mut frame = InPlace(frame);
     let ethertype = if six { ethertype::IPV6 } else { ethertype::IPV4 };
-    let written = rewrite(&mut frame, packet, &found.path)
+    let written = rewrite(&mut frame, packet, found)
         .and_then(|()| shortcut::link(&mut frame, packet, leave, ethertype));
-    match (written, found.path.written()) {
+    match (written, found.written) {
         (Err(reason), _) => reason as u32,
         (Ok(()), written::SOURCE) => Reason::ShortcutOut as u32,
         (Ok(()), written::DESTINATION) => Reason::ShortcutIn as u32,
@@ -208,7 +221,7 @@ fn pass(frame: &mut Frame, packet: &Packet, found: &Found, leave: &Leave, now: u
 #[inline(always)]
 pub(crate) fn count(packet: &Packet, found: &Found, wire: Wire, now: u64) {
     let Some(flow) = found.flow else { return found.path.count(wire, now) };
-    let out = found.path.written() == written::SOURCE;
+    let out = found.written == written::SOURCE;
     let direction = if out { Direction::Out } else { Direction::In };
     flow::count_at(packet, flow, direction, wire, now);
     found.path.touch(now);
@@ -219,7 +232,7 @@ pub(crate) fn count(packet: &Packet, found: &Found, wire: Wire, now: u64) {
 pub(crate) fn rewrite(
     frame: &mut impl Patch,
     packet: &Packet,
-    path: &PathEntry,
+    found: &Found,
 ) -> Result<(), Reason> {
     if packet.l4 != packet.l3 + IPV6_HEADER {
         return rewrite::age(frame, packet);
@@ -227,9 +240,9 @@ pub(crate) fn rewrite(
     let [next, hops] = frame.half(packet.l3 + 6).ok_or(Reason::Rewrite)?.to_ne_bytes();
     let aged = u16::from_ne_bytes([next, hops.wrapping_sub(1)]);
     frame.set_bare_half(packet.l3 + 6, aged)?;
-    match path.written() {
-        written::SOURCE => write(frame, packet, path, (SOURCE, 0, packet.key.sport)),
-        written::DESTINATION => write(frame, packet, path, (DESTINATION, 2, packet.key.dport)),
+    match found.written {
+        written::SOURCE => write(frame, packet, found, (SOURCE, 0, packet.key.sport)),
+        written::DESTINATION => write(frame, packet, found, (DESTINATION, 2, packet.key.dport)),
         _ => Ok(()),
     }
 }
@@ -238,13 +251,13 @@ pub(crate) fn rewrite(
 fn write(
     frame: &mut impl Patch,
     packet: &Packet,
-    path: &PathEntry,
+    found: &Found,
     (at, port_at, old_port): (u32, u32, u16),
 ) -> Result<(), Reason> {
     let old: Words = frame.words(packet.l3 + at).ok_or(Reason::Rewrite)?;
-    let (new, port) = (path.addr(), path.port());
+    let (new, port) = (found.addr, found.port);
     frame.set_bare_words(packet.l3 + at, &new)?;
-    if path.flow().is_none() {
+    if found.flow.is_none() {
         // A prefix's translation leaves the sum of an address as it is (RFC 6296 section 3.1).
         return Ok(());
     }

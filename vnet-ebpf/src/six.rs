@@ -79,8 +79,10 @@ fn finish(frame: &Frame, direction: Direction, code: u32) -> i32 {
     if code == Reason::Sorted as u32 {
         return sort::redirect(frame);
     }
+    // What comes back has not come in where it seems to.
+    let learns = direction == Direction::Out && !frame.is_back();
     frame.forget_detour();
-    if direction == Direction::Out { learn_path::or_verdict(code, verdict) } else { verdict }
+    if learns { learn_path::or_verdict(code, verdict) } else { verdict }
 }
 
 /// Puts the packet on the desk: [`READ`], or its end.

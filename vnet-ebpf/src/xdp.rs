@@ -75,8 +75,8 @@ fn take_path(frame: &mut EarlyFrame, six: bool) -> u32 {
     let leave = found.hop.leave();
     let Some(verdict) = exit(frame, &found.hop, &leave) else { return PASS };
     path::count(&packet, &found, frame.on_wire(packet.l3, packet.end), clock::now());
-    let written = path::rewrite(frame, &packet, &found.path);
-    let reason = match found.path.written() {
+    let written = path::rewrite(frame, &packet, &found);
+    let reason = match found.written {
         written::SOURCE => Reason::XdpOut,
         written::DESTINATION => Reason::XdpIn,
         _ => Reason::XdpRouted,

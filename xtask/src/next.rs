@@ -40,7 +40,12 @@ pub(crate) fn build() -> Result<PathBuf> {
     let mut list = Command::new("git");
     list.args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(shell::root());
-    for name in shell::output(&mut list)?.lines() {
+    let list = shell::output(&mut list)?;
+    if fs::read_to_string(home.join("list")).is_ok_and(|before| before != list) {
+        // What is gone from the source must not stay here.
+        let _ = fs::remove_dir_all(&source);
+    }
+    for name in list.lines() {
         let from = shell::root().join(name);
         // What is deleted and not committed is still listed.
         if from.is_file() {
@@ -48,6 +53,7 @@ pub(crate) fn build() -> Result<PathBuf> {
             put(&source.join(name), &changed(name, text)?)?;
         }
     }
+    put(&home.join("list"), list.as_bytes())?;
     let mut cargo = shell::cargo(["build", "--package", "vnet-ctl", "--bin", "vnetctl"]);
     cargo.current_dir(&source).env("CARGO_TARGET_DIR", home.join("build"));
     shell::run_quietly(

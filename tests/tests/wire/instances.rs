@@ -29,16 +29,21 @@ struct Two {
 
 impl Two {
     fn new() -> Self {
-        let scene = Scene::of(Lab::plan().clients(2), &[]);
+        let two = Self::unattached();
+        two.scene.lab.attach(&[]);
+        two.vnetctl(&["attach", "--nat", SECOND, "--inside", INSIDE]).ok();
+        two
+    }
+
+    fn unattached() -> Self {
+        let scene = Scene::unattached(Lab::plan().clients(2));
         let lab = &scene.lab;
         let server = Netns::new("second");
         Cable::new((&lab.router, SECOND), (&server, ETH)).plug();
         link::address(&lab.router, SECOND, &format!("{OTHER_OUTSIDE}/24"));
         link::address(&server, ETH, &format!("{OTHER_SERVER}/24"));
         let sentry = Sentry::at(&server, ETH, Layer::Ethernet);
-        let two = Self { sentry, server, instance: instance::unique(), scene };
-        two.vnetctl(&["attach", "--nat", SECOND, "--inside", INSIDE]).ok();
-        two
+        Self { sentry, server, instance: instance::unique(), scene }
     }
 
     /// Runs vnetctl on the second instance.
@@ -84,6 +89,25 @@ fn both_take_the_shortcut_by_the_inside_device_that_they_share() {
             assert!(["shortcut", "due"].contains(&why), "{flows:?}");
         }
     }
+    two.end();
+}
+
+#[test]
+fn what_one_translates_is_not_only_routed_to_the_other() {
+    // Without --inside the first has its programs on the second's uplink too, and sees packets leave
+    // there before they are translated, and answers when they are translated already.
+    let two = Two::unattached();
+    two.scene.lab.vnetctl(&["attach", "--nat", UPLINK]).ok();
+    for more in [&[][..], &["--no-shortcut", SECOND]] {
+        two.vnetctl(&[&["attach", "--nat", SECOND], more].concat()).ok();
+        let client = two.scene.udp(0, 4000);
+        let remote = two.server.udp((OTHER_SERVER, PORT));
+        for _ in 0..40 {
+            assert_eq!(ask(&client, &remote), other_outside(4000));
+        }
+    }
+    let first = two.scene.lab.server.udp(server());
+    assert_eq!(*ask(&two.scene.udp(0, 4001), &first).ip(), OUTSIDE);
     two.end();
 }
 

@@ -26,10 +26,14 @@ const ANEW: [&str; 8] =
 const COUNTERS: &str = "counters";
 
 /// What [`carry`] has done, to be put back.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Carried {
     /// Maps that were not there before.
     made: Vec<&'static str>,
+    /// Maps that another one has taken the place of.
+    replaced: Vec<&'static str>,
+    /// Those of them whose pins are gone.
+    kept: Vec<(&'static str, MapData)>,
 }
 
 /// Whether former maps are still pinned.
@@ -77,7 +81,10 @@ fn replace<'a>(
     for (name, there) in other {
         let (place, former) = (pins.map(name), former(pins, name));
         if there {
-            rename(&place, &former)?;
+            // Both names have it until the next one takes the place: there is always one.
+            remove(&former)?;
+            fs::hard_link(&place, &former)
+                .map_err(|error| Error::file("pin a second time", &place, error))?;
         } else if !former.exists() {
             carried.made.push(name);
         }
@@ -85,19 +92,35 @@ fn replace<'a>(
             copy_counters(&former, &next(pins, name))?;
         }
         rename(&next(pins, name), &place)?;
+        carried.replaced.push(name);
     }
     Ok(carried)
+}
+
+/// Counts on from what the former programs have counted since: the last moment before others do.
+///
+/// # Errors
+/// When the counters cannot be read or written.
+pub fn carry_counters(pins: &Pins, carried: &Carried) -> Result<(), Error> {
+    if carried.replaced.contains(&COUNTERS) && former(pins, COUNTERS).exists() {
+        copy_counters(&former(pins, COUNTERS), &pins.map(COUNTERS))?;
+    }
+    Ok(())
 }
 
 /// Puts the former maps back in their places.
 ///
 /// # Errors
 /// When a pin cannot be moved.
-pub fn put_back(pins: &Pins, carried: &Carried) -> Result<(), Error> {
-    for name in &carried.made {
+pub fn put_back(pins: &Pins, carried: &mut Carried) -> Result<(), Error> {
+    for (name, map) in carried.kept.drain(..) {
+        let doing = || format!("pin map {name} again");
+        map.pin(former(pins, name)).map_err(|error| Error::hook(doing(), error))?;
+    }
+    for name in carried.made.drain(..) {
         remove(&pins.map(name))?;
     }
-    for name in MAPS {
+    for name in carried.replaced.drain(..) {
         let former = former(pins, name);
         if former.exists() {
             rename(&former, &pins.map(name))?;
@@ -106,12 +129,22 @@ pub fn put_back(pins: &Pins, carried: &Carried) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets go of the former maps.
+/// Lets go of the former maps, but for who may have to put them back.
 ///
 /// # Errors
 /// When a pin cannot be removed.
-pub fn forget_former(pins: &Pins) -> Result<(), Error> {
-    MAPS.iter().try_for_each(|map| remove(&former(pins, map)))
+pub fn forget_former(pins: &Pins, carried: &mut Carried) -> Result<(), Error> {
+    for name in MAPS {
+        let former = former(pins, name);
+        if carried.replaced.contains(&name)
+            && let Ok(map) = MapData::from_pin(&former)
+        {
+            carried.kept.push((name, map));
+        }
+        remove(&former)?;
+        remove(&next(pins, name))?;
+    }
+    Ok(())
 }
 
 fn former(pins: &Pins, map: &str) -> std::path::PathBuf {

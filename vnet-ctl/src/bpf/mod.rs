@@ -21,7 +21,7 @@ mod tables;
 mod xdp;
 
 pub use calls::{attach_calls, detach_calls, why_no_calls};
-pub use carry::{Carried, carry, forget_former, put_back};
+pub use carry::{Carried, carry, carry_counters, forget_former, put_back};
 pub use error::Error;
 pub use events::Events;
 pub use forwards::Orders;

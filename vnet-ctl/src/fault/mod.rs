@@ -278,7 +278,7 @@ pub enum Fault {
     },
     /// The maps are of another version.
     #[error(
-        "instance '{instance}' was made by another version of vnet ({found}; this one makes {ours}): detach it first (vnetctl detach --all --instance {instance}), then attach again"
+        "instance '{instance}' was made by another version of vnet ({found}; this one makes {ours}): use that one, or a newer one; or detach it (vnetctl detach --all --instance {instance}) and attach again, which ends its connections"
     )]
     Version {
         /// The instance.

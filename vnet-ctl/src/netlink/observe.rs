@@ -119,13 +119,17 @@ fn xdp(message: &LinkMessage, all: &[LinkMessage]) -> DeviceXdp {
         let LinkAttribute::Xdp(facts) = attribute else { return None };
         first(facts, |fact| if let LinkXdp::ProgId(id) = fact { Some(*id) } else { None })
     });
+    let generic = first(&message.attributes, |attribute| {
+        let LinkAttribute::Xdp(facts) = attribute else { return None };
+        first(facts, |fact| if let LinkXdp::SkbProgId(id) = fact { Some(*id) } else { None })
+    });
     let on_it = |link: &&LinkMessage| {
         is(link, &InfoKind::Vlan)
             && link.attributes.contains(&LinkAttribute::Link(message.header.index))
     };
     DeviceXdp {
         driver: None,
-        program: program.map(|id| XdpProgram { id, owner: None }),
+        program: program.map(|id| XdpProgram { id, generic: generic == Some(id), owner: None }),
         vlans: all.iter().any(|link| on_it(&link)),
         bond: is(message, &InfoKind::Bond),
         unfinished: is(message, &InfoKind::Veth) || is(message, &InfoKind::Tun),

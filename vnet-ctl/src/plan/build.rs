@@ -190,6 +190,9 @@ fn programs(plan: &mut Plan, wanted: &Instance, before: &Instance) {
         }
         let undo = if before.programs { Step::PutBackPrograms } else { Step::UnpinPrograms };
         plan.push(Step::LoadPrograms(wanted.config), undo);
+        if before.layout == Layout::Older {
+            plan.push_final(Step::CarryCounters);
+        }
     }
     for ((index, hook), running) in &before.hooks {
         let stays = wanted.hooks.contains_key(&(*index, *hook));

@@ -45,6 +45,7 @@ impl World {
             | Step::FillPools
             | Step::CarryMaps(_)
             | Step::PutBackMaps
+            | Step::CarryCounters
             | Step::ForgetFormerMaps
             | Step::RemoveMaps
             | Step::HandSysctl(..)
@@ -135,6 +136,7 @@ impl World {
             | Step::MakeSorter(..)
             | Step::RemoveSorter
             | Step::MakeMaps(_)
+            | Step::CarryCounters
             | Step::FillPools
             | Step::FillPeers
             | Step::HandSysctl(..)

@@ -25,6 +25,8 @@ pub enum Step {
     CarryMaps(Config),
     /// Put the maps of the older layout back.
     PutBackMaps,
+    /// Take over what the programs of the older layout have counted meanwhile.
+    CarryCounters,
     /// Let go of the maps of the older layout.
     ForgetFormerMaps,
     /// Make the namespace where fragments are put in order, and the cable to it: its index here, and
@@ -138,6 +140,7 @@ impl fmt::Display for Step {
                 write!(f, "take over the maps of layout {version}")
             }
             Self::PutBackMaps => write!(f, "put the maps of the older layout back"),
+            Self::CarryCounters => write!(f, "take over the counters of the older layout"),
             Self::ForgetFormerMaps => write!(f, "let go of the maps of the older layout"),
             Self::MakeSorter(index, _) => {
                 write!(

@@ -40,6 +40,8 @@ pub(super) struct Executor<'a> {
     sysctls: Sysctls,
     former: Option<Former>,
     carried: Carried,
+    /// The clock runs by programs that have been put away again.
+    strange_clock: bool,
     ports: Hands,
     undoing: bool,
 }
@@ -54,6 +56,7 @@ impl<'a> Executor<'a> {
             sysctls: Sysctls::default(),
             former: None,
             carried: Carried::default(),
+            strange_clock: false,
             ports: Hands::default(),
             undoing: false,
         }
@@ -102,7 +105,9 @@ impl<'a> Executor<'a> {
             _ => None,
         });
         let Some(before) = before else { return Ok(()) };
-        let config = Config { epoch: before.epoch.wrapping_add(2), ..before };
+        // The next attach has to load the programs, for their clock's sake.
+        let build = if self.strange_clock { 0 } else { before.build };
+        let config = Config { epoch: before.epoch.wrapping_add(2), build, ..before };
         Ok(Maps::of(&self.pins).write_config(&config)?)
     }
 
@@ -116,8 +121,9 @@ impl<'a> Executor<'a> {
             }
             Step::FillPools => maps.fill_pools()?,
             Step::CarryMaps(config) => self.carried = bpf::carry(&self.pins, config.into())?,
-            Step::PutBackMaps => bpf::put_back(&self.pins, &self.carried)?,
-            Step::ForgetFormerMaps => bpf::forget_former(&self.pins)?,
+            Step::PutBackMaps => bpf::put_back(&self.pins, &mut self.carried)?,
+            Step::CarryCounters => bpf::carry_counters(&self.pins, &self.carried)?,
+            Step::ForgetFormerMaps => bpf::forget_former(&self.pins, &mut self.carried)?,
             Step::MakeSorter(index, seconds) => {
                 let what = (*index, *seconds);
                 sorter::make(self.netlink, &self.host, &self.instance, what).await?;
@@ -162,6 +168,7 @@ impl<'a> Executor<'a> {
             Step::PutBackPrograms => {
                 if let Some(former) = &mut self.former {
                     former.put_back(&self.pins)?;
+                    self.strange_clock = true;
                 }
             }
             Step::UnpinPrograms => self.pins.remove_programs()?,

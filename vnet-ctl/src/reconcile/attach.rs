@@ -11,13 +11,16 @@ use crate::plan::{self, Plan, World};
 use crate::spec::Attach;
 use crate::state::{self, Found, Host, Instance, Layout, Life};
 
-pub(super) async fn look(netlink: &Netlink, wish: &Attach) -> Result<Seen, Error> {
+/// Looks at what a wish is about. `tries`: also by putting programs on devices for a moment, where nothing
+/// else tells whether they can be there.
+pub(super) async fn look(netlink: &Netlink, wish: &Attach, tries: bool) -> Result<Seen, Error> {
     let mut seen = observe(netlink, Scope::Wish(wish)).await?;
     if wish.sort && state::sorter(&wish.instance, &seen.host).is_none() {
         seen.host.unsortable = sorter::impossible();
     }
     let links = state::links_wanted(wish, &seen.host);
-    for index in state::untried(wish, &seen.host, &links) {
+    let untried = if tries { state::untried(wish, &seen.host, &links) } else { Vec::new() };
+    for index in untried {
         if let Some(why) = bpf::why_no_xdp(index)? {
             seen.host.xdp_refused.insert(index, why);
         }
@@ -67,7 +70,9 @@ fn remains<'a>(wish: &Attach, seen: &'a Seen) -> Option<&'a Instance> {
 pub(super) fn heir<'a>(found: &Instance, seen: &'a Seen) -> Option<&'a Instance> {
     seen.instances.iter().filter(|(name, _)| **name != found.name).find_map(
         |(_, other)| match other {
-            Found::Whole(other) if other.life(&seen.host) == Life::Here && other.runs(None) => {
+            Found::Whole(other) | Found::Other(other, _)
+                if other.life(&seen.host) == Life::Here && other.runs(None) =>
+            {
                 Some(&**other)
             }
             Found::Whole(_) | Found::HalfMade(_) | Found::Other(..) => None,
@@ -82,7 +87,7 @@ pub(super) async fn carry_out<'a>(
     done: &mut Done<'a>,
 ) -> Result<Report, Error> {
     let mut report = Report { applied: true, ..Report::default() };
-    let mut seen = look(netlink, wish).await?;
+    let mut seen = look(netlink, wish, true).await?;
     let (_, faults) = check(wish, &seen);
     if !faults.is_empty() {
         return Err(Error::Faults(faults));
@@ -92,7 +97,7 @@ pub(super) async fn carry_out<'a>(
         done.run(Executor::new(netlink, &seen.host, &wish.instance), &plan).await?;
         report.add(plan);
         report.notes.push(format!("cleared what was left of instance '{}'", wish.instance));
-        seen = look(netlink, wish).await?;
+        seen = look(netlink, wish, true).await?;
     }
     let mut plan = next(wish, &seen, &mut report)?;
     while !plan.steps.is_empty() {
@@ -100,7 +105,7 @@ pub(super) async fn carry_out<'a>(
         done.run(executor, &plan).await?;
         report.add(plan);
         let before = state::hooked(wish, &seen.host);
-        seen = look(netlink, wish).await?;
+        seen = look(netlink, wish, true).await?;
         plan = next(wish, &seen, &mut Report::default())?;
         let same = state::hooked(wish, &seen.host) == before;
         if let (Some(step), true) = (plan.steps.first(), same) {

@@ -110,11 +110,14 @@ pub(super) fn uncallable(instance: &Instance) -> Option<String> {
 fn meant<'a>(only: Option<&spec::Instance>, seen: &'a Seen) -> Result<&'a Instance, Fault> {
     let Some(name) = only else {
         let living = seen.instances.values().filter(|found| {
-            found.instance().life(&seen.host) == Life::Here && matches!(found, Found::Whole(_))
+            let whole = !matches!(found, Found::HalfMade(_));
+            found.instance().life(&seen.host) == Life::Here && whole
         });
+        let other = living.clone().find(|found| matches!(found, Found::Other(..)));
         let living: Vec<_> = living.map(Found::instance).collect();
         return match living.as_slice() {
             [] => Err(Fault::Nothing),
+            [one] if other.is_some() => Err(Fault::Unfit(one.name.to_string())),
             [one] => Ok(one),
             several => {
                 let names: Vec<_> = several.iter().map(|one| one.name.to_string()).collect();

@@ -8,7 +8,7 @@ use crate::netlink::Netlink;
 use crate::proc::{namespace, sorter, sysctl::Sysctls};
 use crate::spec::{self, Attach, Hook};
 use crate::state::{self, Found, Host, Instance, Life, Running, Tc, Way};
-use vnet_common::policy::link_flag;
+use vnet_common::policy::{link_flag, xdp};
 
 use super::error::Error;
 
@@ -160,14 +160,19 @@ fn with_filters(pinned: Pinned, host: &Host) -> Found {
     }
 }
 
-/// An XDP link says what it keeps on its device, and not whether that is still there: the device does.
+/// An XDP link says what it keeps on its device, and not whether that is still there, nor in which mode: the
+/// device does. What `links` says of the mode is what was wanted last.
 fn see_xdp(instance: &mut Instance, host: &Host) {
-    let Instance { hooks, ids, .. } = instance;
+    let Instance { hooks, ids, links, .. } = instance;
     for ((index, _), running) in hooks.iter_mut().filter(|((_, hook), _)| *hook == Hook::Xdp) {
         let device = host.devices.get(index);
         let program = device.and_then(|device| device.xdp.program.as_ref());
-        if program.is_none_or(|program| !ids.contains(&program.id)) {
+        let Some(program) = program.filter(|program| ids.contains(&program.id)) else {
             *running = Running::Gone;
+            continue;
+        };
+        if let Some(link) = links.get_mut(index) {
+            link.xdp = if program.generic { xdp::GENERIC } else { xdp::NATIVE };
         }
     }
 }

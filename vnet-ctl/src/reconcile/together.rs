@@ -38,7 +38,7 @@ pub async fn attach_all(wishes: &[Attach], dry_run: bool) -> Result<Vec<Report>,
     let seen = look_and_check(&netlink, wishes).await?;
     drop(calm);
     if dry_run || wishes.len() > 1 {
-        // What the kernel refuses of one shall be known before any is touched.
+        // What cannot be planned of one shall be known before any is touched.
         let foreseen = wishes.iter().zip(&seen).map(|(wish, seen)| foresee(wish, seen));
         let reports = foreseen.collect::<Result<Vec<_>, _>>()?;
         if dry_run {
@@ -64,7 +64,7 @@ async fn look_and_check(netlink: &Netlink, wishes: &[Attach]) -> Result<Vec<Seen
     let mut faults = Vec::new();
     let mut coming = BTreeMap::new();
     for wish in wishes {
-        let seen = look(netlink, wish).await?;
+        let seen = look(netlink, wish, false).await?;
         // Those that are new will be there when it is the turn of this one.
         let mut instances: BTreeMap<_, _> = coming.clone();
         instances.extend(seen.instances.clone());

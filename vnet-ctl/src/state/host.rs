@@ -79,6 +79,8 @@ pub struct Driver {
 pub struct XdpProgram {
     /// Its kernel id.
     pub id: u32,
+    /// Whether the kernel runs it, and not the driver.
+    pub generic: bool,
     /// The instance that it belongs to.
     pub owner: Option<spec::Instance>,
 }

@@ -258,8 +258,9 @@ fn room(wish: &Attach) -> u32 {
 /// Whether packets of any uplink may take the shortcut.
 #[must_use]
 pub fn takes_shortcuts(links: &BTreeMap<u32, Link>) -> bool {
-    let mut uplinks = links.values().filter(|link| link.roles & role::UPLINK != 0);
-    uplinks.any(|link| link.flags & (link_flag::NO_SHORTCUT | link_flag::NEEDS_ROUTE) == 0)
+    // What is only routed takes them between any two devices.
+    let mut devices = links.values().filter(|link| link.roles & role::SORTER == 0);
+    devices.any(|link| link.flags & (link_flag::NO_SHORTCUT | link_flag::NEEDS_ROUTE) == 0)
 }
 
 /// Names of `--no-shortcut` that change nothing.

@@ -190,8 +190,12 @@ mod tests {
 
     #[test]
     fn every_obstacle_has_its_reason() {
-        let other = XdpProgram { id: 7, owner: None };
-        let ours = XdpProgram { id: 8, owner: Some(spec::Instance::parse("default").unwrap()) };
+        let other = XdpProgram { id: 7, generic: false, owner: None };
+        let ours = XdpProgram {
+            id: 8,
+            generic: false,
+            owner: Some(spec::Instance::parse("default").unwrap()),
+        };
         let native = wish("native");
         let program = |program| move |_: &mut Host, d: &mut Device| d.xdp.program = Some(program);
         assert_eq!(try_on(&native, program(other)), Err(Without::Taken(7)));

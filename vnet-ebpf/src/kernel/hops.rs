@@ -27,6 +27,8 @@ static HOPS: Array<Hop, { Hop::MOST as usize }> = Array::new();
 const ON_SHORTCUT: u32 = 0xff53_48ff;
 /// Says in `skb->tc_index` that where the packet leaves is to be noted.
 const ASKS: u16 = 0x5800;
+/// The same of a packet that was translated where it came in, and where nothing is to be noted of its flow.
+const TRANSLATED: u16 = 0x5801;
 
 /// Words of a hop that say what it is; the first is its device.
 const WORDS: usize = offset_of!(Hop, noted) / 4;
@@ -285,6 +287,24 @@ impl Frame {
     #[must_use]
     pub fn asks(&self) -> bool {
         self.mark() == ASKS
+    }
+
+    /// Says that the packet has another destination than it came in with.
+    #[inline(always)]
+    pub fn tell_translated(&mut self) {
+        self.set_mark(TRANSLATED);
+    }
+
+    /// Whether the packet has another destination than it came in with; nothing where it bears a mark that
+    /// means something else.
+    #[inline(always)]
+    #[must_use]
+    pub fn was_translated(&self) -> Option<bool> {
+        match self.mark() {
+            0 => Some(false),
+            TRANSLATED => Some(true),
+            _ => None,
+        }
     }
 
     /// Sends the packet out by `device`, where it is recognised.

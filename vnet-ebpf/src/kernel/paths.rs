@@ -125,11 +125,11 @@ impl PathEntry {
         get!(self, flags) & flag::ACCEPTED != 0
     }
 
-    /// Notes that it has.
+    /// Notes whether it has.
     #[inline(always)]
-    pub fn set_accepted(&self) {
-        let flags = get!(self, flags);
-        set!(self, flags, flags | flag::ACCEPTED);
+    pub fn set_accepted(&self, accepted: bool) {
+        let others = get!(self, flags) & !flag::ACCEPTED;
+        set!(self, flags, if accepted { others | flag::ACCEPTED } else { others });
     }
 
     /// Whether it leads to the same end as this path, for the same connection.
