@@ -38,6 +38,11 @@ impl Steps {
             let word = if step.fault.is_some() { "FAILED" } else { "ok" };
             println!("{word:<8}{:>7.1} s  {}", step.took.as_secs_f64(), step.name);
         }
+        for step in &self.done {
+            if let Some(fault) = &step.fault {
+                println!("{}: {fault}", step.name);
+            }
+        }
         let failed: Vec<&str> = self.failed().collect();
         if failed.is_empty() {
             return Ok(());

@@ -26,6 +26,7 @@ mod nat66;
 mod nat66_fragment;
 mod npt;
 mod path;
+mod path4;
 mod pool;
 mod reasons;
 mod room;

@@ -9,7 +9,7 @@ use vnet_common::policy::{Config, Link, role};
 use vnet_common::shortcut::Hop;
 use vnet_tests::datapath::{Datapath, Hook};
 use vnet_tests::link::Port;
-use vnet_tests::packet::{Mac, Packet, TcpFlags};
+use vnet_tests::packet::Mac;
 use vnet_tests::packet6::{ETHER_TYPE, Packet6};
 use vnet_tests::test_run::Context;
 
@@ -20,7 +20,7 @@ const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 2);
 const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 2);
 const C: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 /// The next station on either side.
-const NEXT: Mac = Mac([2, 0, 0, 0, 0, 7]);
+pub(crate) const NEXT: Mac = Mac([2, 0, 0, 0, 0, 7]);
 const ACK: u8 = 0x10;
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -37,7 +37,7 @@ fn managed(datapath: &mut Datapath) {
     }
 }
 
-fn datapath() -> Datapath {
+pub(crate) fn datapath() -> Datapath {
     let mut datapath = Datapath::new();
     managed(&mut datapath);
     datapath
@@ -56,7 +56,7 @@ fn framed(from: Mac, to: Mac, packet: &[u8]) -> Vec<u8> {
 }
 
 /// The context where a packet leaves that has come in by the other device.
-fn leaving(from: &Port, by: &Port) -> Context {
+pub(crate) fn leaving(from: &Port, by: &Port) -> Context {
     Context { ifindex: by.index, ingress_ifindex: from.index, ..Context::default() }
 }
 
@@ -67,11 +67,11 @@ fn leaves(datapath: &Datapath, (from, by): (&Port, &Port), packet: &Packet6, end
     datapath.judged_frame(Hook::Out, &leaving(from, by), &frame, end);
 }
 
-fn outward(datapath: &Datapath) -> (&Port, &Port) {
+pub(crate) fn outward(datapath: &Datapath) -> (&Port, &Port) {
     (&datapath.inside, &datapath.uplink)
 }
 
-fn inward(datapath: &Datapath) -> (&Port, &Port) {
+pub(crate) fn inward(datapath: &Datapath) -> (&Port, &Port) {
     (&datapath.uplink, &datapath.inside)
 }
 
@@ -83,7 +83,7 @@ fn shown(datapath: &Datapath) {
 
 /// What comes of a packet that comes in here, at traffic control and by XDP: the same, where it is taken.
 #[track_caller]
-fn enters(datapath: &Datapath, port: &Port, packet: &Packet6, end: Reason) -> Packet6 {
+pub(crate) fn enters(datapath: &Datapath, port: &Port, packet: &Packet6, end: Reason) -> Packet6 {
     enters_as(datapath, port, &packet.bytes(), end)
 }
 
@@ -301,45 +301,6 @@ fn a_change_of_configuration_counts_at_once() {
 }
 
 #[test]
-fn untranslated_ipv4_is_taken_too() {
-    let mut datapath = datapath();
-    datapath.exclude([172, 16, 0, 0], 12);
-    let there = Packet::udp("10.0.0.2:4000", "172.16.5.9:80");
-    let back = Packet::udp(there.destination(), there.source());
-    let ways = [
-        (outward(&datapath), &there, Reason::Excluded),
-        (inward(&datapath), &back, Reason::Inside),
-    ];
-    for ((from, by), packet, end) in ways {
-        let packet = packet.clone().frame(by.mac, NEXT);
-        datapath.judged(Hook::Out, &leaving(from, by), &packet, end);
-    }
-    for (port, packet) in [(&datapath.inside, there), (&datapath.uplink, back)] {
-        let framed = packet.clone().frame(Mac::default(), port.mac);
-        let context = Context { ifindex: port.index, ..Context::default() };
-        let left = datapath.judged(Hook::In, &context, &framed, Reason::ShortcutRouted);
-        assert_eq!((left.source(), left.destination()), (packet.source(), packet.destination()));
-        assert_eq!((left.ip.ttl, left.ether.destination), (packet.ip.ttl - 1, NEXT));
-        let sent = datapath.early(port, &framed.bytes(), Some(Reason::XdpRouted));
-        assert_eq!(sent, left.bytes());
-    }
-}
-
-#[test]
-fn what_ipv4s_nat_has_is_none_of_its_business() {
-    let mut datapath = datapath();
-    let left = crate::scene::answered(
-        &datapath,
-        &Packet::tcp(crate::scene::CLIENT, crate::scene::SERVER, TcpFlags::SYN),
-    );
-    let reset = Packet::tcp(left.destination(), crate::scene::CLIENT, TcpFlags::ACK)
-        .frame(datapath.inside.mac, NEXT);
-    let (from, by) = inward(&datapath);
-    datapath.judged(Hook::Out, &leaving(from, by), &reset, Reason::Inside);
-    assert_eq!(datapath.hash::<PathKey, Path>("paths").keys().count(), 0);
-}
-
-#[test]
 fn prefixes_are_translated_on_the_shortcut() {
     let mut datapath = datapath();
     npt::translating(&mut datapath);
@@ -383,43 +344,3 @@ fn nat66_is_translated_on_the_shortcut_and_counted_in_its_flow() {
     assert!(sent.is_right() && heard.is_right());
 }
 
-#[test]
-fn what_is_written_as_ipv6_but_is_ipv4s_is_no_packet() {
-    let mut datapath = datapath();
-    datapath.exclude([172, 16, 0, 0], 12);
-    let there = Packet::udp("10.0.0.2:4000", "172.16.5.9:80");
-    let back = Packet::udp(there.destination(), there.source());
-    let ways = [
-        (outward(&datapath), &there, Reason::Excluded),
-        (inward(&datapath), &back, Reason::Inside),
-    ];
-    for ((from, by), packet, end) in ways {
-        let packet = packet.clone().frame(by.mac, NEXT);
-        datapath.judged(Hook::Out, &leaving(from, by), &packet, end);
-    }
-    let ends =
-        ["::ffff:10.0.0.2", "::ffff:172.16.5.9"].map(|addr| addr.parse().expect("an address"));
-    let odd = Packet6::udp((ends[0], 4000), (ends[1], 80), b"");
-    enters(&datapath, &datapath.inside, &odd, Reason::Ipv6);
-}
-
-#[test]
-fn a_fragment_does_not_end_what_was_accepted() {
-    let mut datapath = datapath();
-    datapath.exclude([172, 16, 0, 0], 12);
-    let there = Packet::udp("10.0.0.2:4000", "172.16.5.9:80");
-    let back = Packet::udp(there.destination(), there.source());
-    let first = there.clone().payload(&[1; 99]).fragments(64).remove(0);
-    let ways = [
-        (outward(&datapath), &there, Reason::Excluded),
-        (inward(&datapath), &back, Reason::Inside),
-        (outward(&datapath), &first, Reason::Excluded),
-    ];
-    for ((from, by), packet, end) in ways {
-        let packet = packet.clone().frame(by.mac, NEXT);
-        datapath.judged(Hook::Out, &leaving(from, by), &packet, end);
-    }
-    let framed = there.frame(Mac::default(), datapath.inside.mac);
-    let context = Context { ifindex: datapath.inside.index, ..Context::default() };
-    datapath.judged(Hook::In, &context, &framed, Reason::ShortcutRouted);
-}

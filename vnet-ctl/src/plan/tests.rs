@@ -221,7 +221,7 @@ fn connection_tracking_is_liberal_while_there_are_shortcuts() {
     let mut strict = host(true, 1, 1);
     strict.sysctls.insert(LIBERAL.to_owned(), 0);
     let mut world = world(strict);
-    let kept = wish(Words { no_shortcut: vec!["eth0".into()], ..Words::default() });
+    let kept = wish(Words { no_shortcut: vec!["eth0".into(), "lan0".into()], ..Words::default() });
     settle(&mut world, &kept);
     assert_eq!(world.host.sysctls[LIBERAL], 0, "all packets are the kernel's");
     settle(&mut world, &wish(Words::default()));

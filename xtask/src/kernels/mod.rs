@@ -57,7 +57,11 @@ pub(crate) fn run(list: &[String], filter: Option<&str>) -> Result<()> {
         initramfs::write(&image, kernel, &programs, &checks)?;
         run_guest(&machine, kernel, &image, &checks, &talk)
     })?;
-    if report::print(&guests) { Ok(()) } else { bail!("the tests did not pass on every kernel") }
+    if report::print(&guests) {
+        return Ok(());
+    }
+    let failed: Vec<String> = guests.iter().flat_map(Guest::failed).collect();
+    bail!("the tests did not pass on every kernel: {}", failed.join("; "))
 }
 
 /// Runs `guest` for every kernel, as many side by side as there are processors, at most two: a

@@ -116,6 +116,15 @@ impl Guest {
         self.failures.push(text);
     }
 
+    /// What failed, each in a line, with the tests that say so.
+    pub(super) fn failed(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|failure| {
+            let tests = failure.lines().filter(|line| line.ends_with("... FAILED"));
+            let lines: Vec<_> = failure.lines().take(1).chain(tests).collect();
+            format!("Linux {}: {}", self.release, lines.join(", "))
+        })
+    }
+
     /// One line about this guest.
     pub(super) fn headline(&self) -> String {
         let ready = match self.ready {
