@@ -90,22 +90,28 @@ macro_rules! say {
 #[inline(always)]
 pub fn log(frame: &Frame, direction: Direction, packet: &Packet, reason: u32) {
     let hook = u32::from(direction == Direction::Out);
-    let (saddr, daddr, ports, what) = words(hook, packet, reason);
-    vnet_log(frame.skb(), saddr, daddr, ports, what);
+    if maps::logs() {
+        let (saddr, daddr, ports, what) = words(hook, packet, reason);
+        vnet_log(frame.skb(), saddr, daddr, ports, what);
+    }
 }
 
 /// The same of a packet of `paths`, whose addresses may be IPv6's: those are not said.
 #[inline(always)]
 pub fn log_path(frame: &Frame, packet: &Packet, reason: u32) {
-    let (saddr, daddr, ports, what) = words(0, packet, reason);
-    vnet_log(frame.skb(), saddr, daddr, ports, what);
+    if maps::logs() {
+        let (saddr, daddr, ports, what) = words(0, packet, reason);
+        vnet_log(frame.skb(), saddr, daddr, ports, what);
+    }
 }
 
 /// The same of a packet of an XDP program.
 #[inline(always)]
 pub fn log_early(frame: &EarlyFrame, packet: &Packet, reason: u32) {
-    let (saddr, daddr, ports, what) = words(2, packet, reason);
-    vnet_log_early(frame.md(), saddr, daddr, ports, what);
+    if maps::logs() {
+        let (saddr, daddr, ports, what) = words(2, packet, reason);
+        vnet_log_early(frame.md(), saddr, daddr, ports, what);
+    }
 }
 
 /// What is said of a packet, as few numbers as functions take. Hooks are numbered in the order of a
@@ -137,8 +143,10 @@ macro_rules! say6 {
 /// Logs the decision about the IPv6 packet on the desk.
 #[inline(always)]
 pub fn log6(frame: &Frame, direction: Direction, reason: u32) {
-    let hook = u32::from(direction == Direction::Out);
-    vnet_log6(frame.skb(), hook << 16 | reason);
+    if maps::logs() {
+        let hook = u32::from(direction == Direction::Out);
+        vnet_log6(frame.skb(), hook << 16 | reason);
+    }
 }
 
 #[expect(unsafe_code, reason = "exported, so that the verifier walks it by itself")]

@@ -17,6 +17,8 @@ pub enum Contender {
     Tc,
     /// The limit at XDP: the same before the kernel has made a packet of the frame.
     Xdp,
+    /// The same with one lookup of the packet's tuple, in a table of the size that vnet's has.
+    XdpLookup,
     /// `vnetctl attach --nat --no-shortcut`: every packet takes the kernel's way.
     Slow,
     /// `vnetctl attach --nat`.
@@ -36,6 +38,7 @@ impl Contender {
             Self::Nft => "nft",
             Self::Tc => "tc",
             Self::Xdp => "xdp",
+            Self::XdpLookup => "xdp-lookup",
             Self::Slow => "slow",
             Self::Vnet => "vnet",
             Self::VnetXdp => "vnet-xdp",
@@ -51,6 +54,7 @@ impl Contender {
             Self::Nft => "nftables masquerade",
             Self::Tc => "TC redirect (limit)",
             Self::Xdp => "XDP redirect (limit)",
+            Self::XdpLookup => "XDP, and one lookup",
             Self::Slow => "vnet, no shortcut",
             Self::Vnet => "vnet",
             Self::VnetXdp => "vnet, XDP",
@@ -61,7 +65,7 @@ impl Contender {
     /// The source that the server must see.
     pub(super) fn source(self, client: Ipv4Addr) -> Ipv4Addr {
         match self {
-            Self::Direct | Self::Kernel | Self::Tc | Self::Xdp => client,
+            Self::Direct | Self::Kernel | Self::Tc | Self::Xdp | Self::XdpLookup => client,
             Self::Nft | Self::Slow | Self::Vnet | Self::VnetXdp | Self::Events => lab::OUTSIDE,
         }
     }
@@ -71,7 +75,7 @@ impl Contender {
     pub(super) fn prepare(self, lab: &Lab, ports: Option<&str>, room: Option<u32>) {
         match self {
             // What is between is made where the scene is.
-            Self::Direct | Self::Tc | Self::Xdp => {}
+            Self::Direct | Self::Tc | Self::Xdp | Self::XdpLookup => {}
             Self::Kernel => {
                 lab.forward();
                 let gateway = lab::OUTSIDE;

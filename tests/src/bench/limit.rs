@@ -7,7 +7,7 @@ use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::lab::{ETH, Lab};
-use crate::link;
+use crate::link::{self, Port};
 use crate::netns::Netns;
 
 /// Where the program sits.
@@ -17,7 +17,12 @@ pub(super) enum Hook {
     Tc,
     /// Before the kernel has made a packet of the frame.
     Xdp,
+    /// There too, with a lookup.
+    Lookup,
 }
+
+/// Connections that vnet has room for, unless told otherwise.
+const ROOM: u32 = 262_144;
 
 /// Both directions of a router that is a wire. It goes with its value.
 #[derive(Debug)]
@@ -27,16 +32,19 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Joins the router's devices, and makes client and server neighbours.
-    pub(super) fn lay(lab: &Lab, hook: Hook, object: &[u8]) -> Result<Self> {
+    pub(super) fn lay(lab: &Lab, hook: Hook, room: Option<u32>, object: &[u8]) -> Result<Self> {
+        // A table has both directions of each.
+        let room = 2 * room.unwrap_or(ROOM);
         let (client, gateway) = (lab.client(), [10, 0, 0, 1].into());
         link::neighbour(&client.netns, ETH, gateway, lab.server_port.mac);
         lab.server.ip(&format!("route add {}/32 dev {ETH}", client.address));
         link::neighbour(&lab.server, ETH, client.address, client.port.mac);
         let (inside, uplink) = (&client.router_port, &lab.uplink);
-        let there =
-            attach(&lab.router, (&inside.device, inside.index), uplink.index, hook, object)?;
-        let back = attach(&lab.router, (&uplink.device, uplink.index), inside.index, hook, object)?;
-        Ok(Self { _programs: [there, back] })
+        let join = |from: &Port, to: &Port| {
+            let from = (&from.device[..], from.index);
+            attach(&lab.router, from, to.index, (hook, room), object)
+        };
+        Ok(Self { _programs: [join(inside, uplink)?, join(uplink, inside)?] })
     }
 }
 
@@ -44,11 +52,17 @@ fn attach(
     netns: &Netns,
     (name, index): (&str, u32),
     other: u32,
-    hook: Hook,
+    (hook, room): (Hook, u32),
     object: &[u8],
 ) -> Result<Ebpf> {
-    let mut object = EbpfLoader::new().override_global("DEVICE", &other, true).load(object)?;
-    let which = if hook == Hook::Tc { "cross" } else { "cross_xdp" };
+    let mut loader = EbpfLoader::new();
+    loader.override_global("DEVICE", &other, true).map_max_entries("known", room);
+    let mut object = loader.load(object)?;
+    let which = match hook {
+        Hook::Tc => "cross",
+        Hook::Xdp => "cross_xdp",
+        Hook::Lookup => "cross_known",
+    };
     let program = object.program_mut(which).context("the generator has no such program")?;
     match hook {
         Hook::Tc => {
@@ -56,7 +70,7 @@ fn attach(
             program.load()?;
             netns.run(|| program.attach(name, TcAttachType::Ingress))?;
         }
-        Hook::Xdp => {
+        Hook::Xdp | Hook::Lookup => {
             let program: &mut Xdp = program.try_into()?;
             program.load()?;
             netns.run(|| program.attach_to_if_index(index, XdpMode::Driver))?;

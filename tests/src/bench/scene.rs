@@ -62,6 +62,7 @@ impl Scene {
             | Contender::Nft
             | Contender::Tc
             | Contender::Xdp
+            | Contender::XdpLookup
             | Contender::Slow
             | Contender::Vnet
             | Contender::VnetXdp
@@ -83,9 +84,14 @@ impl Scene {
         if let Wiring::Routed(lab) = &scene.wiring {
             contender.prepare(lab, ports, room);
         }
-        let wire = match (contender, &scene.wiring) {
-            (Contender::Tc, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Tc, object)?),
-            (Contender::Xdp, Wiring::Routed(lab)) => Some(Wire::lay(lab, Hook::Xdp, object)?),
+        let hook = match contender {
+            Contender::Tc => Some(Hook::Tc),
+            Contender::Xdp => Some(Hook::Xdp),
+            Contender::XdpLookup => Some(Hook::Lookup),
+            _ => None,
+        };
+        let wire = match (hook, &scene.wiring) {
+            (Some(hook), Wiring::Routed(lab)) => Some(Wire::lay(lab, hook, room, object)?),
             _ => None,
         };
         Ok(Self { wire, ..scene })

@@ -129,7 +129,9 @@ impl Work {
                 self != Self::Mapping
             }
             // What is joined by the devices does not fit into XDP's frames.
-            Contender::Xdp | Contender::VnetXdp => matches!(self, Self::Udp { .. } | Self::Cores),
+            Contender::Xdp | Contender::XdpLookup | Contender::VnetXdp => {
+                matches!(self, Self::Udp { .. } | Self::Cores)
+            }
             Contender::Nft | Contender::Vnet => true,
             Contender::Events => self == Self::Mapping,
         }

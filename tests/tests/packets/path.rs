@@ -343,4 +343,3 @@ fn nat66_is_translated_on_the_shortcut_and_counted_in_its_flow() {
     assert_eq!(sent, Packet6 { hops: left.hops - 1, ..left });
     assert!(sent.is_right() && heard.is_right());
 }
-

@@ -76,6 +76,7 @@ impl Loaded {
         let mut loader = EbpfLoader::new();
         loader
             .override_global("AYA_LOG_LEVEL", &log_level, false)
+            .override_global("VNET_LOG", &log_level, true)
             .override_global("VNET_EVENTS", &sizes.telling, true)
             .map_max_entries("flows4", flows.saturating_mul(2))
             .map_max_entries("mappings", flows)

@@ -1,8 +1,8 @@
 //! `vnetctl blocks`
 
-use super::named;
 use super::output::Output;
 use super::table::{Align, several, with};
+use super::{named, shown};
 use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
@@ -54,7 +54,7 @@ impl Args {
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let question = args.question()?;
     let only: Option<spec::Instance> = named(args.instance.as_ref())?;
-    let instances = view::instances(only.as_ref()).await?;
+    let instances = shown(only.as_ref(), output).await?;
     let answers = instances.iter().map(|instance| view::blocks(instance, question));
     let (found, refused): (Vec<_>, Vec<_>) = answers.partition(Result::is_ok);
     let rows: Vec<BlockRow> = found.into_iter().flatten().flatten().collect();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::named;
 use super::output::Output;
 use super::table::{Align, grouped, several, with};
 use super::watch::{self, Snapshot};
+use super::{named, shown};
 use crate::exit::Exit;
 use crate::reconcile::Error;
 use crate::spec::Instance;
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         })
         .await;
     }
-    let rows = view::counters(&view::instances(only.as_ref()).await?, args.all)?;
+    let rows = view::counters(&shown(only.as_ref(), output).await?, args.all)?;
     output.print(&rows, || text(&rows))?;
     Ok(Exit::Ok)
 }
@@ -48,7 +48,7 @@ async fn snapshot(
     since: Option<Duration>,
     output: &Output,
 ) -> Result<Snapshot, Error> {
-    let mut rows = view::counters(&view::instances(only).await?, all)?;
+    let mut rows = view::counters(&view::instances(only).await?.0, all)?;
     let packets = rows.iter().map(|row| ((row.instance.clone(), row.name), row.packets)).collect();
     for (row, rate) in rows.iter_mut().zip(rates.next(since, packets)) {
         row.packets_per_s = rate;

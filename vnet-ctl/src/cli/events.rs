@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use vnet_common::policy::config_flag;
 
-use super::named;
 use super::output::Output;
 use super::syslog::{LOCAL, Syslog};
+use super::{named, shown};
 use crate::bpf::{Events, Pins, Tables};
 use crate::exit::Exit;
 use crate::fault::Fault;
@@ -54,7 +54,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
     let syslog = args.syslog.as_deref().map(Syslog::open).transpose()?;
-    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
+    let instances = shown(named(args.instance.as_ref())?.as_ref(), output).await?;
     // The default instance, or the only one there is.
     let instance = instances.iter().find(|instance| instance.name.as_str() == "default");
     let Some(instance) = instance.or(instances.first()) else { return Err(Fault::Nothing.into()) };

@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
         })
         .await;
     }
-    let rows = rows(args, &view::instances(only.as_ref()).await?, &filter)?;
+    let rows = rows(args, &super::shown(only.as_ref(), output).await?, &filter)?;
     output.print(&rows, || shown(&rows, args.details))?;
     Ok(Exit::Ok)
 }
@@ -93,7 +93,7 @@ async fn snapshot(
     since: Option<Duration>,
     (args, output): (&Args, &Output),
 ) -> Result<Snapshot, Error> {
-    let instances = view::instances(only).await?;
+    let (instances, _) = view::instances(only).await?;
     let mut rows = rows(args, &instances, &Filter { top: None, ..filter.clone() })?;
     let title = format!("vnet: {} flows", grouped(rows.len() as u64));
     let bytes = rows.iter().map(|row| (row.identity(), row.bytes())).collect();

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde::Serialize;
 use vnet_common::forward::Rule;
 
-use super::named;
 use super::output::Output;
 use super::table::{Align, several, with};
+use super::{named, shown};
 use crate::exit::Exit;
 use crate::reconcile::{self, Error, Report};
 use crate::spec::{ForwardWish, ForwardWords, Instance, Ports, Which};
@@ -189,7 +189,7 @@ fn print(leads: &str, report: &Report, rule: &Rule, output: &Output) -> Result<(
 }
 
 async fn list(args: &List, output: &Output) -> Result<Exit, Error> {
-    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
+    let instances = shown(named(args.instance.as_ref())?.as_ref(), output).await?;
     let rows = view::forwards(&instances)?;
     output.print(&rows, || text(&rows))?;
     Ok(Exit::Ok)

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::named;
 use super::output::Output;
 use super::table::{Align, duration, several, with};
+use super::{named, shown};
 use crate::exit::Exit;
 use crate::reconcile::Error;
 use crate::view::{self, MappingRow};
@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, output: &Output) -> Result<Exit, Error> {
-    let instances = view::instances(named(args.instance.as_ref())?.as_ref()).await?;
+    let instances = shown(named(args.instance.as_ref())?.as_ref(), output).await?;
     let rows = view::mappings(&instances)?;
     output.print(&rows, || text(&rows))?;
     Ok(Exit::Ok)

@@ -29,6 +29,8 @@ use crate::exit::Exit;
 use crate::fault::Fault;
 use crate::reconcile::Error;
 use crate::spec;
+use crate::state::Instance;
+use crate::view;
 use output::Output;
 
 const EXAMPLES: &str = "\
@@ -160,6 +162,13 @@ pub fn definition() -> clap::Command {
 /// Every Ctrl-C from now on, also those that come while nobody waits.
 fn interrupts() -> Result<Signal, Error> {
     signal(SignalKind::interrupt()).map_err(|error| Error::io("listen for Ctrl-C", error))
+}
+
+/// The instances whose tables are shown. Those that cannot be are told of.
+async fn shown(only: Option<&spec::Instance>, output: &Output) -> Result<Vec<Instance>, Error> {
+    let (whole, unfit) = view::instances(only).await?;
+    unfit.iter().for_each(|fault| output.note(&format!("left out: {fault}")));
+    Ok(whole)
 }
 
 /// The instance that was named, if one was.

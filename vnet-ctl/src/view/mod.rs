@@ -43,29 +43,34 @@ use crate::reconcile::{Error, Scope, Seen, observe};
 use crate::spec;
 use crate::state::{Found, Instance};
 
-/// The complete instances of this namespace, or the named one wherever it is.
+/// The complete instances of this namespace, or the named one wherever it is; and of those that cannot be
+/// shown, why.
 ///
 /// # Errors
 /// When there are none.
-pub async fn instances(only: Option<&spec::Instance>) -> Result<Vec<Instance>, Error> {
+pub async fn instances(
+    only: Option<&spec::Instance>,
+) -> Result<(Vec<Instance>, Vec<Fault>), Error> {
     let seen = look().await?;
     let netns = seen.host.netns;
     let meant = seen.instances.into_values().filter(|found| match only {
         Some(name) => found.instance().name == *name,
         None => found.instance().config.netns == netns,
     });
-    let (mut whole, mut unfit) = (Vec::new(), None);
+    let (mut whole, mut unfit) = (Vec::new(), Vec::new());
     for found in meant {
         match found {
             Found::Whole(instance) => whole.push(*instance),
-            Found::HalfMade(instance) | Found::Other(instance, _) => unfit = Some(instance.name),
+            Found::HalfMade(instance) | Found::Other(instance, _) => {
+                unfit.push(Fault::Unfit(instance.name.to_string()));
+            }
         }
     }
-    match (whole.is_empty(), unfit, only) {
-        (false, _, _) => Ok(whole),
-        (true, Some(name), _) => Err(Fault::Unfit(name.to_string()).into()),
-        (true, None, Some(name)) => Err(Fault::NoInstance(name.to_string()).into()),
-        (true, None, None) => Err(Fault::Nothing.into()),
+    match (whole.is_empty(), unfit.is_empty(), only) {
+        (false, _, _) => Ok((whole, unfit)),
+        (true, false, _) => Err(Error::Faults(unfit)),
+        (true, true, Some(name)) => Err(Fault::NoInstance(name.to_string()).into()),
+        (true, true, None) => Err(Fault::Nothing.into()),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn problems(found: &Found, host: &Host) -> Vec<String> {
                 "its making or removal was cut short: attach again, or detach it".to_owned(),
             ];
         }
-        Found::Other(older, version) if older.layout == Layout::Older => {
+        Found::Other(older, version) if older.layout == Layout::Older && !older.is_dead(host) => {
             return vec![format!(
                 "it was made by an older version of vnet ({version}): attach again, which takes it over"
             )];

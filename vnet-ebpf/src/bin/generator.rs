@@ -4,7 +4,8 @@
 //! `generate` is run by BPF_PROG_TEST_RUN with live frames. The kernel reuses their pages without
 //! putting back what was in them, so all headers are written each time; nobody on the way changes the
 //! payload. `count` and `answer` are where the packets end, and `cross` and `cross_xdp` are the least
-//! that can be between: limits to compare with. The globals are set before loading; vnet itself does
+//! that can be between: limits to compare with, `cross_known` with the lookup that no NAT can do without.
+//! The globals are set before loading; vnet itself does
 //! not use this object.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(unsafe_code, reason = "the licence and the globals are exported symbols")]
@@ -12,8 +13,11 @@
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
-    btf_maps::PerCpuArray,
+    bindings::{
+        BPF_F_NO_PREALLOC,
+        xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
+    },
+    btf_maps::{HashMap, PerCpuArray},
     macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -75,6 +79,10 @@ static MADE: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[btf_map(name = "arrived")]
 static ARRIVED: PerCpuArray<u64, 2> = PerCpuArray::new();
 
+/// What `cross_known` remembers: as many bytes for each tuple as `flows4` of vnet has. The loader sizes it.
+#[btf_map(name = "known")]
+static KNOWN: HashMap<[u16; 8], [u64; 9], 1, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
 /// Makes the next flow's packet and sends it.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
@@ -132,6 +140,19 @@ pub fn cross(_context: TcContext) -> i32 {
 #[xdp]
 pub fn cross_xdp(context: XdpContext) -> u32 {
     XdpFrame::new(context).redirect(DEVICE.load())
+}
+
+/// `cross_xdp`, and the packet's tuple is looked up and counted.
+#[xdp]
+pub fn cross_known(context: XdpContext) -> u32 {
+    let frame = XdpFrame::new(context);
+    if let Some(words) = frame.words::<HEADERS>() {
+        let mut key = [0; 8];
+        key[..6].copy_from_slice(&words[at::SOURCE..=at::DESTINATION_PORT]);
+        key[6] = words[at::TTL_AND_PROTOCOL] & 0xff_u16.to_be();
+        xdp::remember(&KNOWN, &key);
+    }
+    frame.redirect(DEVICE.load())
 }
 
 /// Every flow in turn, so that tables are filled in order; after that always far from the one

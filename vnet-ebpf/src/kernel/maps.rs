@@ -3,6 +3,7 @@
 use super::frame::Wire;
 use crate::packet6::{Words, bytes};
 use aya_ebpf::{
+    Global,
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
     macros::btf_map,
@@ -42,6 +43,17 @@ static PREFIXES6: LpmTrie<Ipv6, Prefix6, 1024> = LpmTrie::new();
 static SYSCTLS: HashMap<SysctlName, Sysctl, 4096, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "counters")]
 static COUNTERS: PerCpuArray<Counter, { Reason::ALL.len() }> = PerCpuArray::new();
+
+/// Level of the log, 0 when it is off: said by the loader, so that the verifier removes what is not done.
+#[unsafe(no_mangle)]
+static VNET_LOG: Global<u8> = Global::new(0);
+
+/// Whether anything is said: where not, there shall not even be a call.
+#[inline(always)]
+#[must_use]
+pub fn logs() -> bool {
+    VNET_LOG.load() != 0
+}
 
 /// The instance's configuration.
 #[inline(always)]

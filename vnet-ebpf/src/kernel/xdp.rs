@@ -2,7 +2,10 @@
 //! in 16-bit words as they are on the wire. The benchmark's generator is made with it.
 
 use aya_ebpf::{
-    bindings::xdp_md, btf_maps::PerCpuArray, helpers::bpf_redirect, programs::XdpContext,
+    bindings::xdp_md,
+    btf_maps::{HashMap, PerCpuArray},
+    helpers::bpf_redirect,
+    programs::XdpContext,
 };
 use core::mem::{offset_of, size_of};
 
@@ -79,5 +82,22 @@ pub fn count<const N: usize>(counts: &PerCpuArray<u64, N>, index: u32) -> u64 {
         let before = *count;
         *count = before + 1;
         before
+    }
+}
+
+/// Counts one more of this key, as a NAT counts packets of a flow; the first one makes its entry.
+#[inline(always)]
+pub fn remember<const N: usize, const FLAGS: usize>(
+    map: &HashMap<[u16; 8], [u64; 9], N, FLAGS>,
+    key: &[u16; 8],
+) {
+    match map.get_ptr_mut(key) {
+        // SAFETY: the value is aligned and live until the program returns; other CPUs may count too, and
+        // who comes second wins.
+        Some(value) => unsafe {
+            let count = core::ptr::addr_of_mut!((*value)[2]);
+            count.write_volatile(count.read_volatile() + 1);
+        },
+        None => _ = map.insert(key, &[0; 9], 0),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(
         long,
         value_name = "LIST",
-        default_value = "direct,kernel,nft,tc,xdp,slow,vnet,vnet-xdp,events"
+        default_value = "direct,kernel,nft,tc,xdp,xdp-lookup,slow,vnet,vnet-xdp,events"
     )]
     contenders: String,
     /// Works to do
@@ -67,7 +67,7 @@ impl Options {
         Self {
             rounds: None,
             flows: "1,1000".to_owned(),
-            contenders: "direct,kernel,nft,tc,xdp,slow,vnet,events".to_owned(),
+            contenders: "direct,kernel,nft,tc,xdp,xdp-lookup,slow,vnet,events".to_owned(),
             works: "udp,cores,latency,connect,bulk,mapping,attach,memory,verify,stages".to_owned(),
             quick: true,
             compare: true,
