@@ -140,3 +140,28 @@ fn killed_at_any_step_it_goes_on_where_it_was() {
     }
     story.scene.end();
 }
+
+#[test]
+fn whom_a_table_leaves_out_is_told() {
+    let Some(next) = next() else {
+        skip!("there is no newer version: `cargo xtask test` builds one");
+    };
+    let story = Takeover::new(next);
+    let router = &story.scene.lab.router;
+    router.ip("link add up1 type veth peer name far1");
+    router.ip("address add 192.0.2.1/24 dev up1");
+    router.ip("link set up1 up");
+    let other = format!("{}-other", story.scene.lab.instance());
+    let run = |program: &Path, words: &[&str]| {
+        vnetctl::run(router.command(&program.to_string_lossy(), words))
+    };
+    let words = ["attach", "--nat", "up1", "--inside", "10.9.0.0/16", "--instance", &other];
+    run(&story.next, &words).ok();
+    for table in ["flows", "counters", "mappings"] {
+        let shown = run(&vnetctl::program(), &[table]).ok();
+        let told = format!("left out: instance '{other}'");
+        assert!(shown.stderr.contains(&told), "{table}: {shown}");
+    }
+    run(&story.next, &["detach", "up1", "--instance", &other]).ok();
+    story.scene.end();
+}
