@@ -98,6 +98,6 @@ pub fn remember<const N: usize, const FLAGS: usize>(
             let count = core::ptr::addr_of_mut!((*value)[2]);
             count.write_volatile(count.read_volatile() + 1);
         },
-        None => _ = map.insert(key, &[0; 9], 0),
+        None => _ = map.insert(key, [0; 9], 0),
     }
 }
